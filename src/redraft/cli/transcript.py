@@ -1,0 +1,67 @@
+"""`python -m redraft.cli.transcript README.md` writes the generated blocks of a Markdown file anew.
+
+A block stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; known names are `demo` and `methods`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from redraft.cli.options import MODEL
+from redraft.cli.tables import plain, verified
+
+WIDTH = 100
+
+
+def demo() -> str:
+    """What `redraft demo` prints, as a fenced block."""
+    from redraft import api
+    from redraft.cli.demo import play
+
+    sheet = io.StringIO()
+    play(api.load(MODEL), Console(file=sheet, width=WIDTH, color_system=None, highlight=False))
+    lines = (line.rstrip() for line in sheet.getvalue().strip().splitlines())
+    return "```console\n$ make demo\n" + "\n".join(lines) + "\n```"
+
+
+def methods() -> str:
+    """The methods as a Markdown table."""
+    from redraft import api
+
+    rows = [
+        f"| `{row['name']}` | {plain(row['paper'])} | {plain(row['needs'])} | {verified(row['verified'])} |"
+        for row in api.methods_table()
+    ]
+    return "\n".join(["| method | paper | needs | verified by |", "|---|---|---|---|", *rows])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"demo": demo, "methods": methods}
+
+
+def rewrite(text: str, blocks: dict[str, Callable[[], str]] | None = None) -> str:
+    """`text` with the content of every known block replaced by what the code says now."""
+    for name, make in (BLOCKS if blocks is None else blocks).items():
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        if pattern.search(text):
+            content = make()
+            text = pattern.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        path = Path(name)
+        draft = path.with_name(path.name + ".draft")
+        draft.write_text(rewrite(path.read_text(encoding="utf-8")), encoding="utf-8")
+        os.replace(draft, path)
+
+
+if __name__ == "__main__":
+    main()

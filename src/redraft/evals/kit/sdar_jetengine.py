@@ -1,0 +1,31 @@
+"""JetEngine's scheduler: SDAR's strategies and the entropy bound."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...methods import make
+from ...parts.stop.eos import Eos
+from ..conform import Case, Params, Run
+from ._prompts import prompts
+from .sdar import STRATEGIES
+from .sdar import logits as logits
+
+
+def generate(case: Case, params: Params) -> Run:
+    params.take("temperature", 1.0, only=[1.0])
+    block = params.take("block_length", 4)
+    method = make(
+        "sdar",
+        {
+            "strategy": STRATEGIES[params.take("strategy", "low_confidence_dynamic", only=list(STRATEGIES))],
+            "steps": params.take("denoising_steps", block),
+            "threshold": params.take("dynamic_threshold", 0.9),
+            "bound": params.take("eb_threshold", 0.35),
+        },
+        {"stop": Eos("block", whole=True)},
+    )
+    return Run(case.model(block=block, eos_id=-5), method, prompts(case.meta, params.take("gen_length", 128)))
+
+
+__all__ = ["Tensor", "generate", "logits"]

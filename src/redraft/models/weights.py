@@ -1,0 +1,134 @@
+"""Between a checkpoint's tensors and the shared layers: fill a backbone by name, and give its weights back by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import CheckpointError
+from .backbone import Backbone
+from .family import Family
+
+KEEP_FLOAT32 = ("router.bias",)  # it only orders the experts, and bfloat16 would reorder them
+
+
+class Source(Protocol):
+    """Tensors by the checkpoint's names."""
+
+    where: str
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every name there is, with its shape."""
+        ...
+
+    def get(self, name: str) -> Tensor: ...
+
+    def stacked(self, names: Sequence[str]) -> Tensor | None:
+        """The tensors of these names as one, where the source already holds them so."""
+        ...
+
+
+def build(family: Family, config: object) -> Backbone:
+    """An empty backbone on the meta device: shapes and names, no memory."""
+    with torch.device("meta"):
+        return Backbone(config)  # type: ignore[arg-type]
+
+
+def fill(
+    backbone: Backbone,
+    family: Family,
+    source: Source,
+    place: Callable[[str], torch.device | None],
+    dtype: torch.dtype | None,
+) -> None:
+    """Put the source's tensors into the (meta) backbone; `place` names the device of our weight, None leaves it there.
+
+    CheckpointError for a missing, left-over or wrongly shaped tensor. A tensor that needs no change is shared, not copied.
+    """
+    shapes = source.shapes()
+    wanted = {ours: names_of(backbone, family, ours) for ours in backbone.state_dict()}
+    used = {name for names in wanted.values() for name in names}
+    head = names_of(backbone, family, "lm_head.weight")[0] if backbone.config.tie_embeddings else None
+    body = wanted["embedding.weight"][0]
+    if head in shapes and body not in shapes:
+        wanted["embedding.weight"] = (head,)  # tied weights are stored once, under either name
+        used = used - {body} | {head}
+    _check_names(source, used, shapes, head, body)
+    for ours, names in wanted.items():
+        meta = backbone.get_parameter(ours)
+        shape = tuple(meta.shape[1:]) if _is_stack(meta, names) else tuple(meta.shape)
+        for name in names:
+            if tuple(shapes[name]) != shape:
+                raise CheckpointError(
+                    f"{source.where} has {name} of shape {list(shapes[name])}, and config.json asks for {list(shape)}; "
+                    "the folder mixes two models or the config was changed."
+                )
+        kept = torch.float32 if ours.endswith(KEEP_FLOAT32) and dtype is not None else dtype
+        _set(backbone, ours, _read(source, names, meta, place(ours), kept), meta.requires_grad)
+    if head in shapes and body in shapes and not torch.equal(source.get(head), source.get(body)):
+        raise CheckpointError(
+            f"{source.where} has tie_word_embeddings but {head} differs from {body}; "
+            "set tie_word_embeddings to false in config.json."
+        )
+
+
+def names_of(backbone: Backbone, family: Family, ours: str) -> tuple[str, ...]:
+    """The checkpoint's name or names of our weight; several are stacked in order."""
+    moe = backbone.config.moe
+    return family.theirs(ours, moe.num_experts if moe else 0)
+
+
+def export(backbone: Backbone, family: Family) -> Iterator[tuple[str, Tensor]]:
+    """(the checkpoint's name, tensor) of every weight; stacked experts are given one by one."""
+    for ours, tensor in backbone.state_dict().items():
+        names = names_of(backbone, family, ours)
+        if _is_stack(tensor, names):
+            yield from ((name, tensor[i]) for i, name in enumerate(names))
+        else:
+            yield names[0], tensor
+
+
+def _is_stack(tensor: Tensor, names: Sequence[str]) -> bool:
+    return len(names) > 1 or (tensor.dim() == 3 and len(names) == 1 and ".experts.0." in names[0])
+
+
+def _read(
+    source: Source, names: Sequence[str], meta: Tensor, device: torch.device | None, dtype: torch.dtype | None
+) -> Tensor:
+    if not _is_stack(meta, names):
+        return source.get(names[0]).to(device=device, dtype=dtype)
+    whole = source.stacked(names)
+    if whole is not None:
+        return whole.to(device=device, dtype=dtype)
+    first = source.get(names[0])
+    out = torch.empty(meta.shape, dtype=dtype or first.dtype, device=device or first.device)
+    for i, name in enumerate(names):
+        out[i].copy_(source.get(name))
+    return out
+
+
+def _set(backbone: nn.Module, name: str, tensor: Tensor, requires_grad: bool) -> None:
+    module, _, leaf = name.rpartition(".")
+    weight = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=requires_grad)
+    backbone.get_submodule(module).register_parameter(leaf, weight)
+
+
+def _check_names(
+    source: Source, used: set[str], shapes: Mapping[str, tuple[int, ...]], head: str | None, body: str
+) -> None:
+    missing = sorted(used - shapes.keys())
+    if missing:
+        raise CheckpointError(
+            f"{source.where} lacks {len(missing)} of the {len(used)} tensors its config.json asks for, "
+            f"such as {missing[0]}; download the folder again."
+        )
+    # old checkpoints store the rotary table, which follows from config.json
+    left = sorted(name for name in shapes.keys() - used - {head} if not name.endswith("rotary_emb.inv_freq"))
+    if left:
+        raise CheckpointError(
+            f"{source.where} holds {len(left)} tensors its config.json has no place for, such as {left[0]}; "
+            "the config belongs to another model or says less than the weights."
+        )

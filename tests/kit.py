@@ -1,0 +1,60 @@
+"""Where the conformance kit is: the shared folder when this checkout has one, else the archive committed beside the tests.
+
+`python -m tests.kit FOLDER` packs a kit folder into the archive (the same folder gives the same bytes).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ARCHIVE = Path(__file__).parent / "oracles" / "kit-core.tar.xz"
+SHARED = Path(__file__).parents[2] / "shared" / "kit" / "core"
+
+
+@cache
+def kit_dir() -> Path:
+    """The kit's `core` folder. REDRAFT_KIT=archive takes the archive even where the shared folder is there."""
+    if SHARED.is_dir() and os.environ.get("REDRAFT_KIT") != "archive":
+        return SHARED
+    room = tempfile.TemporaryDirectory(prefix="redraft-kit-")
+    _rooms.append(room)
+    with tarfile.open(ARCHIVE, "r:xz") as archive:
+        archive.extractall(room.name, filter="data")
+    return Path(room.name) / "core"
+
+
+_rooms: list[Any] = []  # kept until the process ends, then removed
+
+
+def cases(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(folder, meta.json) of every case of a kind, in order."""
+    for path in sorted(kit_dir().glob("*/*/meta.json")):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        if meta["kind"] == kind:
+            yield path.parent, meta
+
+
+def pack(folder: Path, target: Path = ARCHIVE) -> None:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = tarfile.TarInfo(f"core/{path.relative_to(folder).as_posix()}")
+                entry.size, entry.mtime, entry.mode = path.stat().st_size, 0, 0o644
+                archive.addfile(entry, io.BytesIO(path.read_bytes()))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(lzma.compress(raw.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+
+
+if __name__ == "__main__":
+    pack(Path(sys.argv[1]))

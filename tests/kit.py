@@ -1,4 +1,4 @@
-"""Where the conformance kit is: the shared folder when this checkout has one, else the archive committed beside the tests.
+"""Where the conformance kit is: the shared folder where there is one, else the archive beside the tests.
 
 `python -m tests.kit FOLDER` packs a kit folder into the archive (the same folder gives the same bytes).
 """

@@ -33,13 +33,30 @@ QWEN3_30B = shapes(
     tie_word_embeddings=False,
 )  # fmt: skip
 LLADA2 = {
-    "head_dim": 128, "num_experts": 256, "num_experts_per_tok": 8, "num_shared_experts": 1, "n_group": 8, "topk_group": 4,
-    "first_k_dense_replace": 1, "routed_scaling_factor": 2.5, "partial_rotary_factor": 0.5, "score_function": "sigmoid",
-    "norm_topk_prob": True, "use_qk_norm": True, "use_qkv_bias": False, "use_bias": False, "norm_head": False,
-    "rope_theta": 600000, "rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "pad_token_id": 156892,
-    "tie_word_embeddings": False, "moe_router_enable_expert_bias": True, "model_type": "llada2_moe",
+    "head_dim": 128,
+    "num_experts": 256,
+    "num_experts_per_tok": 8,
+    "num_shared_experts": 1,
+    "n_group": 8,
+    "topk_group": 4,
+    "first_k_dense_replace": 1,
+    "routed_scaling_factor": 2.5,
+    "partial_rotary_factor": 0.5,
+    "score_function": "sigmoid",
+    "norm_topk_prob": True,
+    "use_qk_norm": True,
+    "use_qkv_bias": False,
+    "use_bias": False,
+    "norm_head": False,
+    "rope_theta": 600000,
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 32768,
+    "pad_token_id": 156892,
+    "tie_word_embeddings": False,
+    "moe_router_enable_expert_bias": True,
+    "model_type": "llada2_moe",
     "architectures": ["LLaDA2MoeModelLM"],
-}  # fmt: skip
+}
 LLADA2_MINI = shapes(2048, 5120, 20, 16, 4, 157184, moe_intermediate_size=512, **LLADA2)
 
 # name: (config, what transformers calls the same shapes or None, billions of parameters on the card, mask, eos, block)
@@ -98,7 +115,9 @@ PUBLISHED: dict[str, tuple[dict[str, Any], str | None, float, int | None, tuple[
         "Qwen2", 0.49, None, (151645, 151643), 1,
     ),
     "Qwen3-0.6B": (
-        shapes(1024, 3072, 28, 16, 8, 151936, head_dim=128, rope_theta=1e6, tie_word_embeddings=True, model_type="qwen3"),
+        shapes(
+            1024, 3072, 28, 16, 8, 151936, head_dim=128, rope_theta=1e6, tie_word_embeddings=True, model_type="qwen3"
+        ),
         "Qwen3", 0.6, None, (151645, 151643), 1,
     ),
     "Qwen3-30B-A3B": (QWEN3_30B | {"model_type": "qwen3_moe"}, "Qwen3Moe", 30.5, None, (151645, 151643), 1),

@@ -1,4 +1,4 @@
-"""Forwards of a backbone as these tests need them: rectangular batches, hidden states of every layer, stale keys and values."""
+"""Forwards as these tests need them: rectangular batches, hidden states of every layer, stale keys and values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def layerwise(backbone: Any, run: Callable[[], Tensor]) -> list[Tensor]:
 
 
 def with_stale_keys(backbone: Any, old: Tensor, new: Tensor, start: int, end: int, mask: Tensor | None) -> Tensor:
-    """Logits (1, end - start, V) of new[start:end] where every other column's keys and values are those of a run on `old`.
+    """Logits (1, end - start, V) of new[start:end]; every other column's keys and values are those of a run on `old`.
 
     mask (T, T) bool. Columns from `end` on are seen too unless the mask hides them.
     """
@@ -66,7 +66,7 @@ def block_causal(length: int, block: int) -> Tensor:
 
 
 def two_stream(length: int, block: int) -> Tensor:
-    """(1, 2T, 2T) bool for [noisy, clean]: noisy sees its own noisy block and earlier clean ones, clean is block-causal."""
+    """(1, 2T, 2T) bool for [noisy, clean]: noisy sees its noisy block and earlier clean ones, clean is block-causal."""
     index = torch.arange(length) // block
     same, before = index[:, None] == index[None], index[:, None] > index[None]
     noisy = torch.cat((same, before), 1)

@@ -57,7 +57,9 @@ def test_no_such_folder(tmp_path: Path) -> None:
     refused(CheckpointError, "has no config.json", tmp_path / "empty")
 
 
-@pytest.mark.parametrize(("content", "sentence"), [("{", "cannot be read"), ("[1]", "found list"), ("", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "sentence"), [("{", "cannot be read"), ("[1]", "found list"), ("", "cannot be read")]
+)
 def test_broken_config(folder: Path, content: str, sentence: str) -> None:
     (folder / "config.json").write_text(content)
     refused(CheckpointError, sentence, folder)
@@ -94,7 +96,10 @@ def test_missing_left_over_and_wrongly_shaped_tensors(folder: Path) -> None:
     refused(CheckpointError, "lacks 1 of the 36 tensors .* such as model.layers.1.mlp.up_proj.weight", folder)
     tensors(folder, lambda held: held.update({"model.layers.1.mlp.up_proj.weight": torch.zeros(96, 32)}))
     refused(CheckpointError, r"up_proj.weight of shape \[96, 32\], and config.json asks for \[96, 64\]", folder)
-    tensors(folder, lambda held: held.update({"model.layers.1.mlp.up_proj.weight": torch.zeros(96, 64), "extra": torch.ones(1)}))
+    tensors(
+        folder,
+        lambda held: held.update({"model.layers.1.mlp.up_proj.weight": torch.zeros(96, 64), "extra": torch.ones(1)}),
+    )
     refused(CheckpointError, "holds 1 tensors its config.json has no place for, such as extra", folder)
 
 
@@ -142,8 +147,13 @@ def test_llada_moe_is_known_by_its_architecture(where: str, tmp_path: Path) -> N
 
 def test_code_in_a_known_checkpoint_is_not_run(folder: Path) -> None:
     (folder / "modeling_sdar.py").write_text("raise SystemExit('this ran')")
-    edit(folder, auto_map={"AutoModelForCausalLM": "modeling_sdar.SDARForCausalLM", "AutoTokenizer": ["modeling_sdar.T", None]})
-    (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["modeling_sdar.T", None]}}))
+    edit(
+        folder,
+        auto_map={"AutoModelForCausalLM": "modeling_sdar.SDARForCausalLM", "AutoTokenizer": ["modeling_sdar.T", None]},
+    )
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"auto_map": {"AutoTokenizer": ["modeling_sdar.T", None]}})
+    )
     model = load(folder)
     assert model.tokenizer is None
     with pytest.raises(BadInput, match="no tokenizer that can be read without running its code; give token ids"):
@@ -182,8 +192,12 @@ CHANGED = [
 ]
 
 
-@pytest.mark.parametrize(("family", "change"), CHANGED, ids=[f"{f} {json.dumps(c, default=str)[:50]}" for f, c in CHANGED])
-def test_a_config_that_changes_the_mathematics_is_refused_by_key(family: str, change: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "change"), CHANGED, ids=[f"{f} {json.dumps(c, default=str)[:50]}" for f, c in CHANGED]
+)
+def test_a_config_that_changes_the_mathematics_is_refused_by_key(
+    family: str, change: dict[str, Any], tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(kit_dir() / family / "ckpt_s0", tmp_path / "model"))
     edit(folder, **change)
     key = next(iter(change))

@@ -1,4 +1,4 @@
-"""Forms of LLaDA that its config class can write, against transformers' Llama with the same weights under other names."""
+"""Forms of LLaDA that its config class can write, against transformers' Llama with the same weights renamed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Logits and hidden states of every family against those that the reference implementations gave (the kit's logits cases)."""
+"""Logits and hidden states of every family against those of the reference implementations (the kit's logits cases)."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from tests.kit import cases
 from tests.models.run import block_causal, hidden, layerwise, logits, two_stream, with_stale_keys
 
 CASES = {folder.parent.name + "/" + folder.name: (folder, meta) for folder, meta in cases("logits")}
-NAMES = [(case, name) for case, (folder, _) in CASES.items() for name in sorted(load_file(folder / "tensors.safetensors"))]
-COMPARED = [(c, n) for c, n in NAMES if n.startswith(("logits_", "hidden_states_", "router_logits_")) or n == "train_logits"]
+NAMES = [
+    (case, name) for case, (folder, _) in CASES.items() for name in sorted(load_file(folder / "tensors.safetensors"))
+]
+COMPARED = [
+    (c, n) for c, n in NAMES if n.startswith(("logits_", "hidden_states_", "router_logits_")) or n == "train_logits"
+]
 
 
 @cache
@@ -37,7 +42,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def block_of(name: str, length: int) -> Tensor | None:
     """The mask a tensor's name tells of: bc8, b8, blockcausal8, else everything is seen."""
     tail = name.rsplit("_", 1)[-1]
-    digits = tail.lstrip("blockcausal")
+    digits = re.sub("^[a-z]+", "", tail)
     return block_causal(length, int(digits)) if digits.isdigit() else None
 
 

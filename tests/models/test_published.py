@@ -1,7 +1,7 @@
 """Every published configuration builds on the meta device, with every weight name of its checkpoint and none left over.
 
-The expected names come from transformers' own classes where it has the shapes, else from the tables below, which list the
-names of the checkpoints by hand.
+The expected names come from transformers' own classes where it has the shapes, else from the tables below, which list
+the names of the checkpoints by hand.
 """
 
 from __future__ import annotations

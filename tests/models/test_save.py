@@ -70,7 +70,9 @@ def test_what_was_changed_after_loading_is_kept(tmp_path: Path) -> None:
     assert (config.get("dtype") or config["torch_dtype"]) == "bfloat16"
     # the bias that orders experts stays float32: bfloat16 would reorder them
     bias = again.backbone.layers[1].mlp.router.bias
-    assert bias.dtype == torch.float32 and torch.equal(bias, load(kit_dir() / "llada2" / "ckpt_s0").backbone.layers[1].mlp.router.bias)
+    assert bias.dtype == torch.float32 and torch.equal(
+        bias, load(kit_dir() / "llada2" / "ckpt_s0").backbone.layers[1].mlp.router.bias
+    )
 
 
 def small(**change: Any) -> Model:
@@ -108,7 +110,9 @@ def test_models_trained_from_scratch_round_trip(change: dict[str, Any], tmp_path
     model = small(**change)
     model.save(tmp_path / "saved")
     again = load(tmp_path / "saved")
-    assert again.backbone.config == model.backbone.config and again.traits == model.traits and again.config == model.config
+    assert (
+        again.backbone.config == model.backbone.config and again.traits == model.traits and again.config == model.config
+    )
     for name, weight in model.backbone.state_dict().items():
         assert torch.equal(weight, again.backbone.get_parameter(name))
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 import redraft
 from redraft.models.backbone import BackboneConfig
 from redraft.models.load import load
-from redraft.recipes.recipe import Optimiser, Recipe
+from redraft.recipes.recipe import Optimiser, Recipe, Stage
 from redraft.recipes.redraft_tiny import RECIPE
 from redraft.train.data import Source, buckets, canvas
 from redraft.train.export import export
@@ -24,7 +24,7 @@ ASSET = Path(redraft.__file__).parent / "assets" / "redraft-tiny"
 SMALL = replace(
     RECIPE,
     model=BackboneConfig(768, 16, 32, 1, 2, 2, 8, qk_norm=True, tie_embeddings=True),
-    batch=8,
+    stages=(Stage(0, 8, RECIPE.stages[0].mix), Stage(3, 6, RECIPE.stages[-1].mix)),
     steps=4,
     bf16=False,
     optimiser=Optimiser(warmup=1),
@@ -60,7 +60,9 @@ def test_a_resumed_run_is_the_same_run(recipe: Recipe, tokenizer: Tokenizer, tmp
 
 
 def test_the_loss_falls(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    recipe = replace(SMALL, steps=60, batch=16, mix=(("addition", 1.0),), optimiser=Optimiser(lr=0.02, warmup=4))
+    recipe = replace(
+        SMALL, steps=60, stages=(Stage(0, 16, (("addition", 1.0),)),), optimiser=Optimiser(lr=0.02, warmup=4)
+    )
     train(recipe, tokenizer, tmp_path, say=quiet)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
@@ -68,11 +70,12 @@ def test_the_loss_falls(tokenizer: Tokenizer, tmp_path: Path) -> None:
 
 def test_samples_are_functions_of_their_number_and_cover_infilling(tokenizer: Tokenizer) -> None:
     stories = ["A cat sat. It was red. It ran away! Then it slept."] * 3
-    one = Source(tokenizer, dict(RECIPE.mix), RECIPE.block, 0, stories)
-    two = Source(tokenizer, dict(RECIPE.mix), RECIPE.block, 0, stories)
-    samples = [one.sample(n) for n in range(300)]
-    assert samples == [two.sample(n) for n in range(300)]
-    assert {s.task for s in samples} == {name for name, _ in RECIPE.mix}
+    mix = dict(RECIPE.stages[0].mix)
+    one = Source(tokenizer, RECIPE.block, 0, stories)
+    two = Source(tokenizer, RECIPE.block, 0, stories)
+    samples = [one.sample(n, mix) for n in range(300)]
+    assert samples == [two.sample(n, mix) for n in range(300)]
+    assert {s.task for s in samples} == set(mix)
     assert any(s.suffix for s in samples)
     groups = buckets(samples)
     assert sorted(i for g in groups for i in g) == list(range(300))

@@ -102,6 +102,7 @@ class Report:
     """What conform found; `failures` are one line each."""
 
     families: dict[str, tuple[int, int]] = field(default_factory=dict)
+    methods: dict[str, tuple[int, int]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -129,7 +130,7 @@ def conform(dirs: Iterable[str | Path], on_case: Callable[[str, str | None], Non
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
-            name, family, failure = run_case(path)
+            name, family, failure = run_case(path, report.methods)
             passed, found = report.families.get(family, (0, 0))
             report.families[family] = (passed + (failure is None), found + 1)
             if failure is not None:
@@ -139,8 +140,9 @@ def conform(dirs: Iterable[str | Path], on_case: Callable[[str, str | None], Non
     return report
 
 
-def run_case(path: Path) -> tuple[str, str, str | None]:
-    """Name, family, and what is wrong (None: nothing)."""
+def run_case(path: Path, methods: dict[str, tuple[int, int]] | None = None) -> tuple[str, str, str | None]:
+    """Name, family, and what is wrong (None: nothing). methods counts passed and found runs by method name."""
+    tally = {} if methods is None else methods
     name, family = f"{path.parent.parent.name}/{path.parent.name}", path.parent.parent.name
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
@@ -148,7 +150,7 @@ def run_case(path: Path) -> tuple[str, str, str | None]:
             raise Mismatch("meta.json should hold an object")
         case = Case(path.parent, meta)
         name, family = case.name, case.family
-        check_case(case)
+        check_case(case, tally)
     except Mismatch as wrong:
         return name, family, str(wrong)
     except RedraftError as error:
@@ -162,7 +164,7 @@ def known_families() -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(kit.__path__) if not m.name.startswith("_")))
 
 
-def check_case(case: Case) -> None:
+def check_case(case: Case, tally: dict[str, tuple[int, int]]) -> None:
     if case.family not in known_families():
         raise UnknownName("family of cases", case.family, known_families())
     module = importlib.import_module(f"{kit.__name__}.{case.family}")
@@ -177,7 +179,11 @@ def check_case(case: Case) -> None:
         params.take("mask_id"), params.take("mask_token_id")
         run = module.generate(case, params)
         params.end()
+        method = str(run.method).partition("(")[0]
+        passed, found = tally.get(method, (0, 0))
+        tally[method] = (passed, found + 1)
         check_run(case, run)
+        tally[method] = (passed + 1, found + 1)
     else:
         raise Mismatch(f"kind {kind!r} is not known here (known: generate, logits)")
 

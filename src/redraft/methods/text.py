@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from .. import parts
@@ -43,8 +44,12 @@ def builder(name: str) -> Callable[..., Method]:
 
 def presets(name: str) -> Mapping[str, Mapping[str, Any]]:
     """A method's published settings by name, from PRESETS in its file."""
-    module = importlib.import_module(builder(name).__module__)
-    return typing.cast(Mapping[str, Mapping[str, Any]], getattr(module, "PRESETS", {}))
+    return typing.cast(Mapping[str, Mapping[str, Any]], getattr(module(name), "PRESETS", {}))
+
+
+def module(name: str) -> ModuleType:
+    """The file a method stands in: its docstring is the idea, PAPER and PROVENANCE where it comes from."""
+    return importlib.import_module(builder(name).__module__)
 
 
 def parse(text: str) -> Method:

@@ -1,7 +1,7 @@
 """The one transformer all families are data for: packed tokens in, hidden states out, attention injected.
 
-The backbone never knows batches, caches or masks. It turns a flat list of N tokens into hidden states; who sees whom is the
-`attend` function it is given (dense SDPA in training, the executor's K/V store in decoding).
+The backbone never knows batches, caches or masks. It turns a flat list of N tokens into hidden states; who sees whom
+is the `attend` function it is given (dense SDPA in training, the executor's K/V store in decoding).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class MoE(nn.Module):
         order = ids.flatten().argsort(stable=True)
         token = order // ids.shape[-1]
         counts = torch.bincount(ids.flatten(), minlength=self.c.num_experts).tolist()
-        inputs, outputs, start = x[token], [], 0
+        inputs, outputs, start = x[token], [x[:0]], 0
         for expert, count in enumerate(counts):
             if count:
                 part = inputs[start : start + count]

@@ -21,7 +21,9 @@ def size(raw: Raw, key: str, default: Any = _ABSENT) -> int:
         value = default
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value <= 0:
         found = "nothing" if value is None else repr(value)
-        raise CheckpointError(f"config.json must give {key!r} as a whole number above 0, found {found}; correct the file.")
+        raise CheckpointError(
+            f"config.json must give {key!r} as a whole number above 0, found {found}; correct the file."
+        )
     return int(value)
 
 
@@ -108,7 +110,9 @@ def rotary(raw: Raw, theta: float = 10000.0) -> tuple[float, dict[str, Any] | No
     scaling = {key: value for key, value in given.items() if value is not None and key not in ("type", "rope_theta")}
     scaling["rope_type"] = kind
     longest = number(raw, "max_position_embeddings", 0.0)
-    original = number(raw, "original_max_position_embeddings", number(given, "original_max_position_embeddings", longest))
+    original = number(
+        raw, "original_max_position_embeddings", number(given, "original_max_position_embeddings", longest)
+    )
     needed = ("low_freq_factor", "high_freq_factor") if kind == "llama3" else ()
     if kind == "yarn" and "factor" not in scaling and original:
         scaling["factor"] = longest / original
@@ -161,9 +165,10 @@ def read_traits(
     edits: bool = False,
     context: str = "max_position_embeddings",
 ) -> Traits:
-    """Traits from config.json and generation_config.json; `mask` and `eos` are the published ids, used where both are silent.
+    """Traits from config.json and generation_config.json.
 
-    `also` are published ids that end an answer next to the named ones. An id outside the vocabulary cannot be meant for this checkpoint and is dropped.
+    `mask` and `eos` are the published ids, used where both files are silent; `also` are published ids that end an
+    answer next to the named ones. An id outside the vocabulary cannot be meant for this checkpoint and is dropped.
     """
     vocab = size(raw, "vocab_size")
     known = ids(*(raw.get(key) for key in mask_keys), *(generation.get(key) for key in mask_keys), mask)

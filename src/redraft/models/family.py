@@ -1,6 +1,7 @@
 """A model family: how a checkpoint's config and weight names map onto the shared layers. One file each in `families/`.
 
-The registry is found by file: a module in `redraft.models.families` with a `FAMILY` is a family, and nothing else is edited.
+The registry is found by file: a module in `redraft.models.families` with a `FAMILY` is a family; nothing else is
+edited.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Family:
     architectures   `architectures` values; they decide before `model_type` (LLaDA-MoE is published under LLaDA's type)
     config          config.json -> shapes and switches of the shared layers
     traits          (config.json, generation_config.json) -> what a decoder must know
-    names           our weight names -> theirs: a whole name or a module's; `{i}` is the layer, `{e}` an expert (stacked).
-                    An empty table means the same names.
+    names           our weight names -> theirs: a whole name or a module's; `{i}` is the layer, `{e}` an expert
+                    (stacked). An empty table means the same names.
     load            only for a family with layers of its own: (folder, config.json, dtype, device) -> a module with the
                     backbone's interface; then `config` and `names` are not used
     wrap            likewise: a Hugging Face model in memory -> that module
@@ -119,7 +120,9 @@ def family_of(raw: Raw) -> Family:
             return family
     kind = raw.get("model_type")
     if not isinstance(kind, str):
-        raise CheckpointError("config.json must name its 'model_type', found none; is this a Hugging Face model folder?")
+        raise CheckpointError(
+            "config.json must name its 'model_type', found none; is this a Hugging Face model folder?"
+        )
     types = {one: family for family in known_families().values() for one in family.model_types}
     if kind in types:
         return types[kind]

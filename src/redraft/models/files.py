@@ -54,7 +54,9 @@ class Shards:
         if (folder / index).exists():
             listed = read_json(folder / index).get("weight_map")
             if not isinstance(listed, dict) or not listed or not all(isinstance(one, str) for one in listed.values()):
-                raise CheckpointError(f"{folder / index} should list its tensors under 'weight_map'; download it again.")
+                raise CheckpointError(
+                    f"{folder / index} should list its tensors under 'weight_map'; download it again."
+                )
             names: Iterable[str] = sorted(set(listed.values()))
         elif (folder / single).exists():
             names = [single]
@@ -62,7 +64,9 @@ class Shards:
             raise CheckpointError(_no_weights(folder, single))
         for name in names:
             if Path(name).name != name:
-                raise CheckpointError(f"{folder / index} names {name!r}, which is not a file of this folder; download it again.")
+                raise CheckpointError(
+                    f"{folder / index} names {name!r}, which is not a file of this folder; download it again."
+                )
             self._read(folder / name)
         lost = sorted(set(listed or {}) - self._file.keys())
         if lost:
@@ -75,7 +79,7 @@ class Shards:
             raise CheckpointError(f"{path.parent} lacks {path.name}, which its index names; download the folder again.")
         try:
             shard = safe_open(path, framework="pt", device="cpu")
-            for name in shard.keys():
+            for name in list(shard.keys()):
                 part = shard.get_slice(name)
                 self._file[name], self._shape[name] = path, tuple(part.get_shape())
                 self.dtypes[name] = part.get_dtype()
@@ -139,7 +143,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / "config.json").exists())):
-        raise BadInput(f"{path} should be a new, an empty or a model folder, and it holds something else; choose another.")
+        raise BadInput(
+            f"{path} should be a new, an empty or a model folder, and it holds something else; choose another."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
@@ -159,7 +165,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             raise
     except (OSError, SafetensorError) as error:
         raise BadInput(
-            f"{path} could not be written ({error}), and nothing was left behind; free some space or choose another folder."
+            f"{path} could not be written ({error}), and nothing was left behind; free some space or "
+            "choose another folder."
         ) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)

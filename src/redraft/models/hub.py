@@ -19,14 +19,16 @@ PATIENCE = 5.0  # seconds for the one question to the hub
 def resolve(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Path, str]:
     """(folder, name to show) of a path, a hub id or a model in the box.
 
-    CheckpointError where there is no such thing, Unreachable where only the hub could tell and it does not answer at once.
+    CheckpointError where there is no such thing, Unreachable where only the hub could tell and does not answer at once.
     """
     text = os.fspath(name)
     path = Path(text).expanduser()
     if path.is_dir():
         return path, path.resolve().name
     if path.exists():
-        raise CheckpointError(f"{text} is a file, and a model is a folder with config.json and safetensors; give the folder.")
+        raise CheckpointError(
+            f"{text} is a file, and a model is a folder with config.json and safetensors; give the folder."
+        )
     if text in BOXED:
         return _boxed(text), text
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", text) or text.startswith((".", "~")):
@@ -39,7 +41,9 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> tuple[
 def _boxed(name: str) -> Path:
     with resources.as_file(resources.files("redraft") / "assets" / name) as folder:
         if not (folder / "config.json").exists():
-            raise CheckpointError(f"this installation of redraft lacks the packaged model {name!r}; install redraft again.")
+            raise CheckpointError(
+                f"this installation of redraft lacks the packaged model {name!r}; install redraft again."
+            )
         return folder
 
 
@@ -69,22 +73,28 @@ def _download(name: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise Unreachable(
-            f"{name} is not in the local cache and HF_HUB_OFFLINE forbids asking the hub; unset it, or give a local folder."
+            f"{name} is not in the local cache and HF_HUB_OFFLINE forbids asking the hub; unset it, "
+            "or give a local folder."
         )
     try:
         files = [one.rfilename for one in HfApi().model_info(name, revision=revision, timeout=PATIENCE).siblings or []]
         if not any(file.endswith(".safetensors") for file in files):
             raise CheckpointError(
-                f"{name} has no safetensors on the hub, and redraft opens no pickles; choose a revision or a copy with safetensors."
+                f"{name} has no safetensors on the hub, and redraft opens no pickles; choose a "
+                "revision or a copy with safetensors."
             )
         return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, etag_timeout=PATIENCE))
     except CheckpointError:
         raise
     except GatedRepoError:
-        raise CheckpointError(f"{name} is gated on the hub; accept its terms there and log in with `hf auth login`.") from None
+        raise CheckpointError(
+            f"{name} is gated on the hub; accept its terms there and log in with `hf auth login`."
+        ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
         at = f" at revision {revision!r}" if revision else ""
-        raise CheckpointError(f"the hub has no model {name!r}{at}, or it is private; check the name or log in.") from None
+        raise CheckpointError(
+            f"the hub has no model {name!r}{at}, or it is private; check the name or log in."
+        ) from None
     except Exception as error:  # every network library brings its own exceptions
         raise Unreachable(
             f"the hub did not answer for {name} ({type(error).__name__}), and it is not in the local cache; "

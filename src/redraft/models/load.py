@@ -52,7 +52,9 @@ def load(
     raw = read_json(folder / "config.json")
     family = family_of(raw)
     if raw.get("quantization_config"):
-        raise CheckpointError(f"{folder} holds quantised weights, and redraft reads float32 and bfloat16; take the original.")
+        raise CheckpointError(
+            f"{folder} holds quantised weights, and redraft reads float32 and bfloat16; take the original."
+        )
     files = {one: (folder / one).read_bytes() for one in CARRIED if (folder / one).is_file()}
     read_json(folder / CARRIED[0], needed=False)
     traits = override(traits_of(family, raw, generation(files), name), mask_id, eos_id, block)
@@ -62,7 +64,10 @@ def load(
         check_float16(wanted, target)
     if family.load is not None:
         if adapter is not None or device_map is not None:
-            raise BadInput(f"adapters and device maps work on the shared layers, and family {family.name!r} brings its own; drop them.")
+            raise BadInput(
+                f"adapters and device maps work on the shared layers, and family {family.name!r} "
+                "brings its own; drop them."
+            )
         backbone = family.load(folder, raw, wanted, target)
     else:
         backbone = _shared(family, raw, folder, target, wanted, device_map, adapter)
@@ -114,7 +119,8 @@ def traits_of(family: Family, raw: Raw, extra: Raw, name: str) -> Traits:
     known = {one.name for one in dataclasses.fields(Traits)}
     if not isinstance(written, dict) or not {"mask", "eos", "vocab"} <= written.keys() <= known:
         raise CheckpointError(
-            "config.json should hold under 'redraft_traits' what this version of redraft writes; was it written by a newer one?"
+            "config.json should hold under 'redraft_traits' what this version of redraft writes; was "
+            "it written by a newer one?"
         )
     return Traits(**written | {"eos": tuple(written["eos"])})
 
@@ -137,5 +143,3 @@ def _id(what: str, value: int, vocab: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < vocab:
         raise BadInput(f"{what} should be a token id from 0 to {vocab - 1}, the model's vocabulary, found {value!r}.")
     return value
-
-

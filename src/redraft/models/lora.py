@@ -1,4 +1,4 @@
-"""LoRA adapters in PEFT's format, added to the weights as they are read (arXiv:2106.09685, rank-stabilised 2312.03732)."""
+"""LoRA adapters in PEFT's format, added to the weights as they are read (arXiv:2106.09685, 2312.03732)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Adapted:
 
     def __init__(self, base: Source, folder: Path) -> None:
         if not folder.is_dir():
-            raise CheckpointError(f"adapter should be a folder with adapter_config.json, and {folder} is not there; check the path.")
+            raise CheckpointError(
+                f"adapter should be a folder with adapter_config.json, and {folder} is not there; check the path."
+            )
         self.base, self.where = base, base.where
         self.config = read_json(folder / "adapter_config.json")
         _check(self.config)
@@ -37,7 +39,8 @@ class Adapted:
             target = target.replace(".base_layer.", ".")
             if target not in base.shapes():
                 raise CheckpointError(
-                    f"the adapter in {folder} changes {target}, which {base.where} does not have; it belongs to another model."
+                    f"the adapter in {folder} changes {target}, which {base.where} does not have; it "
+                    "belongs to another model."
                 )
             if found:
                 self.parts.setdefault(target, {})[found["side"]] = name
@@ -45,7 +48,9 @@ class Adapted:
             elif ".base_layer." in name or _saved(target, self.config):
                 self.whole[target] = name
             else:
-                raise CheckpointError(f"the adapter in {folder} holds {name}, which is not a LoRA weight; only plain LoRA is read.")
+                raise CheckpointError(
+                    f"the adapter in {folder} holds {name}, which is not a LoRA weight; only plain LoRA is read."
+                )
         self._fit(folder)
 
     def _fit(self, folder: Path) -> None:
@@ -86,7 +91,9 @@ class Adapted:
     def _scale(self, module: str, rank: int) -> float:
         alphas = self.config.get("alpha_pattern") or {}
         # PEFT lets a pattern match the end of a module's name
-        alpha = next((a for key, a in alphas.items() if re.match(rf"(.*\.)?({key})$", module)), self.config.get("lora_alpha", 8))
+        alpha = next(
+            (a for key, a in alphas.items() if re.match(rf"(.*\.)?({key})$", module)), self.config.get("lora_alpha", 8)
+        )
         return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
 

@@ -96,10 +96,10 @@ class Model:
         return self.tokenizer
 
     def save(self, path: str | os.PathLike[str], shard: int = SHARD) -> None:
-        """Write an ordinary Hugging Face folder: config.json, safetensors (in shards of at most `shard` bytes), tokenizer.
+        """Write an ordinary Hugging Face folder: config.json, safetensors (shards of at most `shard` bytes), tokenizer.
 
-        All or nothing: an error, such as a full disk, leaves what was there before. `load` gives the same model bit for bit.
-        BadInput where the folder holds something else or cannot be written.
+        All or nothing: an error, such as a full disk, leaves what was there before. `load` gives the same model bit for
+        bit. BadInput where the folder holds something else or cannot be written.
         """
         family = known_families()[self.family]
         with whole_folder(Path(path)) as folder:
@@ -142,7 +142,10 @@ def as_dtype(value: str | torch.dtype) -> torch.dtype:
     """A floating-point type from its name; BadInput for integers and quantised types."""
     name = str(value).removeprefix("torch.")
     if name not in DTYPES:
-        raise BadInput(f"dtype should be one of {', '.join(DTYPES)}, found {name!r}; integer and quantised weights are not supported.")
+        raise BadInput(
+            f"dtype should be one of {', '.join(DTYPES)}, found {name!r}; integer and quantised "
+            "weights are not supported."
+        )
     return DTYPES[name]
 
 
@@ -153,7 +156,9 @@ def as_device(value: str | torch.device | torch.dtype) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         first = str(error).split("\n")[0].split(". ")[0]
-        raise BadInput(f"device should be one this machine has, such as 'cpu', found {str(value)!r} ({first}).") from None
+        raise BadInput(
+            f"device should be one this machine has, such as 'cpu', found {str(value)!r} ({first})."
+        ) from None
     return device
 
 

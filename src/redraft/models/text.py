@@ -1,4 +1,4 @@
-"""Text to token ids and back, where text is only text: nothing a user writes becomes a mask or another control token."""
+"""Text to token ids and back, where text is only text: nothing a user writes becomes a mask or control token."""
 
 from __future__ import annotations
 
@@ -69,9 +69,13 @@ class Text:
         out = self._plain.encode(text, add_special_tokens=opening).ids
         if mask is None or mask not in out:
             return list(out)
-        name = self.backend.id_to_token(mask)
+        name = str(self.backend.id_to_token(mask))
         parts = re.split(f"(?<={re.escape(name[:1])})(?={re.escape(name[1:])})", text) if len(name) > 1 else [text]
-        out = [one for i, part in enumerate(parts) for one in self._plain.encode(part, add_special_tokens=opening and not i).ids]
+        out = [
+            one
+            for i, part in enumerate(parts)
+            for one in self._plain.encode(part, add_special_tokens=opening and not i).ids
+        ]
         if mask in out:
             raise BadInput(f"the prompt holds {name!r}, which this tokenizer can only read as its mask; leave it out.")
         return out
@@ -88,7 +92,10 @@ class Text:
             return f"\ue000{len(kept) - 1}\ue001"
 
         hidden = [
-            {key: re.sub("|".join(guarded), hide, value) if isinstance(value, str) else value for key, value in one.items()}
+            {
+                key: re.sub("|".join(guarded), hide, value) if isinstance(value, str) else value
+                for key, value in one.items()
+            }
             for one in messages
         ]
         pieces = re.split("\ue000(\\d+)\ue001", self.render(hidden))
@@ -103,7 +110,9 @@ class Text:
     def render(self, messages: Messages) -> str:
         """The chat as one text, ready for the answer; without a template the messages' contents, line by line."""
         if not messages or not all(isinstance(one.get("content"), str) and "role" in one for one in messages):
-            raise BadInput("a chat should be a list of messages with 'role' and 'content' texts, and at least one of them.")
+            raise BadInput(
+                "a chat should be a list of messages with 'role' and 'content' texts, and at least one of them."
+            )
         if self.template is None:
             return "\n".join(str(one["content"]) for one in messages)
         import jinja2
@@ -117,7 +126,9 @@ class Text:
                 **self.special,
             )
         except jinja2.TemplateError as error:
-            raise BadInput(f"the checkpoint's chat template refused these messages ({error}); check their roles.") from None
+            raise BadInput(
+                f"the checkpoint's chat template refused these messages ({error}); check their roles."
+            ) from None
         return str(rendered[0])
 
     def decode(self, ids: Sequence[int], mask: int | None = None) -> str:
@@ -145,18 +156,21 @@ class Text:
         backend = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "_tokenizer", None)
         if not isinstance(backend, Tokenizer):
             raise BadInput(
-                f"a tokenizer should be a fast Hugging Face tokenizer or a tokenizers.Tokenizer, found {type(tokenizer).__name__}; "
+                "a tokenizer should be a fast Hugging Face tokenizer or a tokenizers.Tokenizer, "
+                f"found {type(tokenizer).__name__}; "
                 "convert it with AutoTokenizer.from_pretrained(..., use_fast=True)."
             )
         roles = {role: getattr(tokenizer, role, None) for role in ROLES}
         template = getattr(tokenizer, "chat_template", None)
         return cls(
-            backend, template if isinstance(template, str) else None, {k: str(v) for k, v in roles.items() if v is not None}
+            backend,
+            template if isinstance(template, str) else None,
+            {k: str(v) for k, v in roles.items() if v is not None},
         )
 
 
 def read_text(folder: Path) -> Text | None:
-    """The tokenizer of a model folder; None where there is none that can be read without running the checkpoint's code."""
+    """The tokenizer of a model folder; None where there is none that can be read without running its code."""
     files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
     config = read_json(folder / "tokenizer_config.json", needed=False)
     if "tokenizer.json" in files:

@@ -46,12 +46,12 @@ def fill(
 ) -> None:
     """Put the source's tensors into the (meta) backbone; `place` names the device of our weight, None leaves it there.
 
-    CheckpointError for a missing, left-over or wrongly shaped tensor. A tensor that needs no change is shared, not copied.
+    CheckpointError for a missing, left-over or wrongly shaped tensor. One that needs no change is shared, not copied.
     """
     shapes = source.shapes()
     wanted = {ours: names_of(backbone, family, ours) for ours in backbone.state_dict()}
     used = {name for names in wanted.values() for name in names}
-    head = names_of(backbone, family, "lm_head.weight")[0] if backbone.config.tie_embeddings else None
+    head = names_of(backbone, family, "lm_head.weight")[0] if backbone.config.tie_embeddings else ""
     body = wanted["embedding.weight"][0]
     if head in shapes and body not in shapes:
         wanted["embedding.weight"] = (head,)  # tied weights are stored once, under either name
@@ -116,9 +116,7 @@ def _set(backbone: nn.Module, name: str, tensor: Tensor, requires_grad: bool) ->
     backbone.get_submodule(module).register_parameter(leaf, weight)
 
 
-def _check_names(
-    source: Source, used: set[str], shapes: Mapping[str, tuple[int, ...]], head: str | None, body: str
-) -> None:
+def _check_names(source: Source, used: set[str], shapes: Mapping[str, tuple[int, ...]], head: str, body: str) -> None:
     missing = sorted(used - shapes.keys())
     if missing:
         raise CheckpointError(

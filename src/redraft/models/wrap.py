@@ -17,11 +17,13 @@ from .weights import build, fill
 
 
 class InMemory:
-    """The tensors of a module by the names of its checkpoints; transformers 5 keeps experts fused, and views are given."""
+    """The tensors of a module by the names of its checkpoints; transformers 5 fuses experts: views are given."""
 
     def __init__(self, module: nn.Module) -> None:
         self.where = type(module).__name__
-        state = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+        state = dict(module.named_parameters(remove_duplicate=False)) | dict(
+            module.named_buffers(remove_duplicate=False)
+        )
         kept = set(module.state_dict().keys())
         self.tensors: dict[str, Tensor] = {name: tensor for name, tensor in state.items() if name in kept}
         self.fused: dict[str, Tensor] = {}
@@ -61,14 +63,14 @@ def wrap(
     copies. `tokenizer`, `mask_id`, `eos_id` and `block` as in `load`. CheckpointError for an unknown family,
     BadInput for something that is not such a model.
     """
-    config = getattr(hf_model, "config", None)
-    if not isinstance(hf_model, nn.Module) or not hasattr(config, "to_dict"):
+    config: Any = getattr(hf_model, "config", None)
+    if not isinstance(hf_model, nn.Module) or not callable(getattr(config, "to_dict", None)):
         raise BadInput(f"wrap takes a Hugging Face model with its config, found {type(hf_model).__name__}.")
     if hasattr(hf_model, "peft_config"):
         raise BadInput("wrap takes a plain model, found one with PEFT adapters; call merge_and_unload() on it first.")
     raw = _table(config)
     family = family_of(raw)
-    named = getattr(hf_model, "generation_config", None)
+    named: Any = getattr(hf_model, "generation_config", None)
     extra = named.to_dict() if hasattr(named, "to_dict") else {}
     name = str(getattr(config, "_name_or_path", "") or "")
     traits = override(traits_of(family, raw, extra, name), mask_id, eos_id, block)

@@ -33,7 +33,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """objectives are (share, objective): every group of rows draws one. Stages follow one another by `start`, from 0."""
+    """objectives are (share, objective): every group of rows draws one. Stages follow one another, from 0."""
 
     name: str
     model: BackboneConfig

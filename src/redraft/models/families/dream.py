@@ -1,4 +1,4 @@
-"""Dream and DiffuCoder: masked diffusion from Qwen2.5 with full attention and shifted predictions (arXiv:2508.15487, 2506.20639)."""
+"""Dream and DiffuCoder: masked diffusion from Qwen2.5, full attention, shifted (arXiv:2508.15487, 2506.20639)."""
 
 from __future__ import annotations
 

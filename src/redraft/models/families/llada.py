@@ -1,4 +1,4 @@
-"""LLaDA-8B and LLaDA-1.5: masked diffusion over a Llama-shaped encoder with full attention (arXiv:2502.09992, 2505.19223)."""
+"""LLaDA-8B and LLaDA-1.5: masked diffusion, Llama-shaped, full attention (arXiv:2502.09992, 2505.19223)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,14 @@ def config(raw: Raw) -> BackboneConfig:
 def traits(raw: Raw, generation: Raw) -> Traits:
     # 126336 is <|mdm_mask|>, 126081 <|endoftext|>; chat answers end with 126348 <|eot_id|>, which no config names
     return read_traits(
-        raw, generation, attention="full", shift=False, mask=126336, eos=(126081,), also=(126348,), context="max_sequence_length"
+        raw,
+        generation,
+        attention="full",
+        shift=False,
+        mask=126336,
+        eos=(126081,),
+        also=(126348,),
+        context="max_sequence_length",
     )
 
 

@@ -1,4 +1,4 @@
-"""LLaDA2.0 and LLaDA2.1: block diffusion over a large mixture of experts; 2.1 also edits (arXiv:2512.15745, 2602.08676)."""
+"""LLaDA2.0 and LLaDA2.1: block diffusion, mixture of experts; 2.1 also edits (arXiv:2512.15745, 2602.08676)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def config(raw: Raw) -> BackboneConfig:
     query, kv, head = heads(raw)
     theta, scaling = rotary(raw)
     chosen = size(raw, "num_experts_per_tok")
-    turned = number(raw.get("rope_parameters") or {}, "partial_rotary_factor", number(raw, "partial_rotary_factor", 0.5))
+    turned = number(
+        raw.get("rope_parameters") or {}, "partial_rotary_factor", number(raw, "partial_rotary_factor", 0.5)
+    )
     return BackboneConfig(
         vocab_size=size(raw, "vocab_size"),
         hidden_size=size(raw, "hidden_size"),
@@ -40,7 +42,7 @@ def config(raw: Raw) -> BackboneConfig:
             intermediate_size=size(raw, "moe_intermediate_size"),
             shared_size=int(raw.get("num_shared_experts") or 0) * size(raw, "moe_intermediate_size"),
             score="sigmoid",
-            # the published code divides by the sum wherever more than one expert is chosen, whatever norm_topk_prob says
+            # the published code divides by the sum where more than one is chosen, whatever norm_topk_prob says
             normalise=chosen > 1,
             scale=number(raw, "routed_scaling_factor", 2.5),
             num_groups=size(raw, "n_group", 8),

@@ -19,7 +19,8 @@ def config(raw: Raw) -> BackboneConfig:
     sparse = raw.get("moe_layer_freq") or [1] * layers
     if not isinstance(sparse, list) or len(sparse) != layers:
         raise CheckpointError(
-            f"config.json must give 'moe_layer_freq' as {layers} numbers, one per layer, found {sparse!r}; correct the file."
+            f"config.json must give 'moe_layer_freq' as {layers} numbers, one per layer, found "
+            f"{sparse!r}; correct the file."
         )
     query, kv, head = heads(raw)
     theta, scaling = rotary(raw)

@@ -18,7 +18,8 @@ def experts(raw: Raw) -> MoEConfig | None:
     listed = raw.get("mlp_only_layers") or ()
     if not all(isinstance(one, int) and 0 <= one < layers for one in listed):
         raise CheckpointError(
-            f"config.json must list layer numbers below {layers} in 'mlp_only_layers', found {listed!r}; correct the file."
+            f"config.json must list layer numbers below {layers} in 'mlp_only_layers', found "
+            f"{listed!r}; correct the file."
         )
     return MoEConfig(
         num_experts=size(raw, key),

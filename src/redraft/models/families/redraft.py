@@ -1,7 +1,7 @@
 """redraft's own checkpoints: the model in the box and whatever redraft trains from scratch.
 
-config.json holds the fields of BackboneConfig and Traits by their own names, under "backbone" and "traits"; weights carry
-redraft's names. `describe` writes such a config.
+config.json holds the fields of BackboneConfig and Traits by their own names, under "backbone" and "traits"; weights
+carry redraft's names. `describe` writes such a config.
 """
 
 from __future__ import annotations
@@ -62,5 +62,10 @@ def describe(config: BackboneConfig, traits: Traits) -> dict[str, Any]:
 
 
 FAMILY = Family(
-    name="redraft", source="this project", model_types=("redraft",), architectures=("RedraftModel",), config=config, traits=traits
+    name="redraft",
+    source="this project",
+    model_types=("redraft",),
+    architectures=("RedraftModel",),
+    config=config,
+    traits=traits,
 )

@@ -1,0 +1,300 @@
+"""The Python interface: load, generate, evaluate, conform, and the tables of methods and models."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+from . import methods
+from .core.errors import BadInput, Unsupported
+from .core.loop import Decoder, Step, decode
+from .core.method import Method, describe
+from .core.traits import Traits
+from .core.trajectory import Trajectory, record
+from .core.types import FINISH, Prompt, State
+from .engine import executor_for
+from .evals.conform import Report, conform
+from .models import Model, known_families, load, wrap
+from .parts import name_of
+from .parts.draw.sample import Sample
+
+BATCH = 32  # requests decoded side by side
+SHOWN = ("text", "tokens", "prompt_tokens", "finish", "forwards", "tokens_per_forward", "seconds", "method")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One answer.
+
+    text, tokens   the answer, without what ends it
+    prompt_tokens  ids given (prompt and suffix)
+    finish         eos, length, budget or settled
+    forwards       of this request; tokens_per_forward: answer tokens, the end token included, per forward
+    seconds        wall time of the whole batch it was decoded in
+    method         the method's text form
+    trajectory     which token was committed, edited or taken back at which forward
+    """
+
+    text: str
+    tokens: list[int]
+    prompt_tokens: int
+    finish: str
+    forwards: int
+    tokens_per_forward: float
+    seconds: float
+    method: str
+    trajectory: Trajectory = field(repr=False, compare=False, default_factory=lambda: Trajectory(0))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that the command line prints."""
+        return {name: getattr(self, name) for name in SHOWN}
+
+
+Ids = Sequence[int]
+
+
+def default_method(traits: Traits) -> str:
+    """The text form of the method a kind of model is decoded with where none is named: its own reference's."""
+    if traits.noise == "uniform":
+        return "diffusion_gemma"
+    if traits.attention == "causal":
+        return "autoregressive"
+    if traits.edits:
+        return "llada21"
+    if traits.attention == "block":
+        return "fast_dllm_v2" if traits.shift else "sdar(threshold=0.9)"
+    return "dream" if traits.shift else "llada"
+
+
+@overload
+def generate(model: Model, prompt: str | Ids, **options: Any) -> Result: ...
+@overload
+def generate(model: Model, prompt: Sequence[str | Ids], **options: Any) -> list[Result]: ...
+def generate(
+    model: Model,
+    prompt: Any,
+    *,
+    method: str | Method | None = None,
+    max_new_tokens: int = 128,
+    seed: int | Sequence[int] = 0,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    suffix: str | Ids | None = None,
+    pin: Mapping[int, str | Ids] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    max_forwards: int | None = None,
+    batch_size: int = BATCH,
+) -> Result | list[Result]:
+    """Decode one prompt, or each of a list.
+
+    prompt          text, token ids, or a list of those; special tokens written in a text, the mask among them, are text
+    method          a text form such as "fast_dllm(threshold=0.9)"; None = the model's own (`default_method`)
+    max_new_tokens  places to fill; the answer may end before
+    seed            one for every prompt, or one each; the same request draws the same numbers alone and in any batch
+    suffix          text after the places (infilling); pin: {offset: text} among the places, in tokens. Neither is ever changed
+    on_step         called after every forward with the Step
+    max_forwards    most forwards for one request, None = four per place and some
+
+    Errors: BadInput, UnknownName, Unsupported, each before the first forward.
+    """
+    many = not _is_one(prompt)
+    prompts = list(prompt) if many else [prompt]
+    if not prompts:
+        raise BadInput("expected at least one prompt, found an empty list; give a text or a list of texts.")
+    chosen = methods.parse(method or default_method(model.traits)) if not isinstance(method, Method) else method
+    chosen = _sampled(chosen, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
+    chosen.check(model.traits)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        seeds = [_whole("seed", one) for one in seed]
+        if len(seeds) != len(prompts):
+            raise BadInput(f"expected one seed for each of {len(prompts)} prompts, found {len(seeds)}; give one, or as many as prompts.")
+    else:
+        seeds = [seed] * len(prompts)
+    if _whole("max_new_tokens", max_new_tokens) < 1:
+        raise BadInput(f"expected max_new_tokens of at least 1, found {max_new_tokens}; ask for one token or more.")
+    if _whole("batch_size", batch_size) < 1:
+        raise BadInput(f"expected batch_size of at least 1, found {batch_size}; decode one request at a time or more.")
+    if max_forwards is not None and _whole("max_forwards", max_forwards) < 1:
+        raise BadInput(f"expected max_forwards of at least 1, found {max_forwards}; allow one forward or more.")
+    tail = tuple(_ids(model, suffix, "suffix")) if suffix else ()
+    pins = tuple((_whole("pin offset", at), tuple(_ids(model, text, "pin"))) for at, text in sorted((pin or {}).items()))
+    asked = [
+        Prompt(tuple(_ids(model, one, "prompt")), max_new_tokens, tail, pins, _wrap64(s), budget=max_forwards or 0)
+        for one, s in zip(prompts, seeds, strict=True)
+    ]
+    for one in asked:
+        _check_length(model, one)
+    results: list[Result] = []
+    for at in range(0, len(asked), batch_size):
+        results += _decode(model, chosen, asked[at : at + batch_size], at, on_step)
+    return results if many else results[0]
+
+
+def _decode(
+    model: Model, method: Method, prompts: Sequence[Prompt], first: int, on_step: Callable[[Step], None] | None
+) -> list[Result]:
+    started = time.perf_counter()
+    decoder = Decoder(method, model.traits)
+    state = decoder.start(prompts, model.device)
+    trajectories = [Trajectory(len(p.ids)) for p in prompts]
+
+    def watch(step: Step) -> None:
+        record(trajectories, step)
+        if on_step is not None:
+            on_step(replace(step, rows=tuple(first + row for row in step.rows)))
+
+    final = decode(decoder, executor_for(model.backbone, model.traits), state, watch)
+    seconds = time.perf_counter() - started
+    return [_result(model, method, p, final.rows(_row(final, i)), seconds, t) for i, (p, t) in enumerate(zip(prompts, trajectories, strict=True))]
+
+
+def _row(state: State, i: int) -> Any:
+    return state.slot.new_tensor([i])
+
+
+def _result(model: Model, method: Method, prompt: Prompt, s: State, seconds: float, trajectory: Trajectory) -> Result:
+    start, goal = int(s.start), int(s.goal)
+    tokens = [t for t, known in zip(s.tokens[0, start:goal].tolist(), s.known[0, start:goal].tolist(), strict=True) if known]
+    ends = [i for i, token in enumerate(tokens) if token in model.traits.eos]
+    counted = ends[0] + 1 if ends else len(tokens)
+    tokens = tokens[: ends[0]] if ends else tokens
+    forwards = int(s.nfe)
+    finish = FINISH[int(s.finish)]
+    return Result(
+        text=model.decode(tokens) if model.tokenizer is not None else "",
+        tokens=tokens,
+        prompt_tokens=len(prompt.ids) + len(prompt.suffix),
+        finish="eos" if ends and finish == "length" else finish,
+        forwards=forwards,
+        tokens_per_forward=round(counted / max(forwards, 1), 3),
+        seconds=round(seconds, 4),
+        method=str(method),
+        trajectory=trajectory,
+    )
+
+
+def _is_one(prompt: Any) -> bool:
+    return isinstance(prompt, str) or (isinstance(prompt, Sequence) and bool(prompt) and all(isinstance(x, int) for x in prompt))
+
+
+def _ids(model: Model, given: Any, what: str) -> list[int]:
+    if isinstance(given, str):
+        if not given:
+            raise BadInput(f"expected a {what} of at least one character, found an empty one; write something.")
+        return model.encode(given)
+    try:
+        ids = [int(x) for x in given if not isinstance(x, str | float)]
+    except (TypeError, ValueError):
+        ids = []
+    if not ids or len(ids) != len(given):
+        raise BadInput(f"expected a {what} as text or token ids, found {type(given).__name__}; give a str or a list of int, not empty.")
+    limit = model.traits.vocab
+    wrong = [i for i in ids if not 0 <= i < limit]
+    if wrong:
+        raise BadInput(f"expected token ids from 0 to {limit - 1} in the {what}, found {wrong[0]}; check which tokenizer made them.")
+    return ids
+
+
+def _whole(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadInput(f"expected a whole number for {what}, found {value!r}; change the value.")
+    return value
+
+
+def _wrap64(seed: int) -> int:
+    return (seed + 2**63) % 2**64 - 2**63
+
+
+def _check_length(model: Model, p: Prompt) -> None:
+    total, limit = len(p.ids) + p.num_new + len(p.suffix), model.traits.context
+    if limit and total > limit:
+        raise BadInput(
+            f"expected prompt, new tokens and suffix of at most {limit} tokens in all, found {total} "
+            f"({len(p.ids)} + {p.num_new} + {len(p.suffix)}); shorten the prompt or lower max_new_tokens."
+        )
+    if p.suffix and model.traits.attention == "encoder_decoder":
+        raise Unsupported(f"infilling expects a model that can see a suffix, found {describe(model.traits)}; use another model.")
+
+
+LIMITS: dict[str, tuple[float, float, str]] = {
+    "temperature": (0.0, 100.0, "from 0 to 100"),
+    "top_k": (0, 2**31, "of 0 (off) or more"),
+    "top_p": (0.0, 1.0, "above 0 and at most 1"),
+    "min_p": (0.0, 1.0, "from 0 to 1"),
+    "repetition_penalty": (0.0, 100.0, "above 0 and at most 100"),
+}
+
+
+def _sampled(method: Method, **values: float | None) -> Method:
+    """The method with the sampling options that were given; they replace what its own arguments said."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return method
+    for name, value in given.items():
+        low, high, words = LIMITS[name]
+        fine = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        if not fine or (value == 0 and name in ("top_p", "repetition_penalty")) or (name == "top_k" and not isinstance(value, int)):
+            raise BadInput(f"expected a {name} {words}, found {value!r}; change the value.")
+    if not isinstance(method.draw, Sample):
+        raise BadInput(f"expected a method that draws with sample(), found {name_of(method.draw)}() in {method}; leave {', '.join(given)} out.")
+    changed = {name: float(value) if name != "top_k" else value for name, value in given.items()}
+    return methods.override(method, "draw", replace(method.draw, **changed))  # type: ignore[arg-type]
+
+
+def methods_table() -> list[dict[str, Any]]:
+    """Every method: name, paper, slots, needs, provenance, presets, and which recorded cases it was verified on."""
+    verified = json.loads(resources.files("redraft.evals").joinpath("verified.json").read_text(encoding="utf-8"))
+    return [_method_row(name, verified) for name in methods.names()]
+
+
+def _method_row(name: str, verified: Mapping[str, Any]) -> dict[str, Any]:
+    method = methods.parse(name)
+    module = methods.module(name)
+    slots = {slot: methods.show(getattr(method, slot)) for slot in ("canvas", "schedule", "sight", "cache", "draw", "guide", "commit", "stop")}
+    return {
+        "name": name,
+        "paper": getattr(module, "PAPER", ""),
+        "idea": (module.__doc__ or "").strip().splitlines()[0],
+        "slots": slots,
+        "needs": sorted(method.needs),
+        "provenance": getattr(module, "PROVENANCE", ""),
+        "presets": {preset: dict(args) for preset, args in methods.presets(name).items()},
+        "verified": verified.get(name, {"by": None, "cases": 0, "passed": 0}),
+    }
+
+
+def models_table() -> list[dict[str, Any]]:
+    """The model families that can be loaded, and the model in the box."""
+    rows = [
+        {"name": family.name, "source": family.source, "model_types": list(family.model_types)} for family in known_families().values()
+    ]
+    return [{"name": "redraft-tiny", "source": "in the box", "model_types": ["redraft"]}, *rows]
+
+
+def evaluate(
+    task: str,
+    *,
+    model: Model | str = "redraft-tiny",
+    seed: int = 0,
+    limit: int = 100,
+    method: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Fresh problems of a task, decoded and checked; see `redraft.evals.run.evaluate`."""
+    from .evals.run import evaluate as run
+
+    return run(task, model=load(model) if isinstance(model, str) else model, seed=seed, limit=limit, method=method, on_progress=on_progress, out=out)
+
+
+__all__ = [
+    "Model", "Report", "Result", "conform", "default_method", "evaluate", "generate", "load", "methods_table", "models_table", "wrap",
+]  # fmt: skip

@@ -71,7 +71,7 @@ def test_rewrite_touches_its_blocks_only() -> None:
 
 def commands() -> list[str]:
     section = README.partition("## On the command line")[2].partition("\n## ")[0]
-    return re.findall(r"^\$ (redraft .*)$", section, re.MULTILINE)
+    return re.findall(r"^\$ (?:.*&& )?(redraft .*)$", section, re.MULTILINE)
 
 
 def test_every_command_is_one_the_program_takes() -> None:

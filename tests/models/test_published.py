@@ -123,7 +123,7 @@ def test_every_weight_is_mapped_and_none_left_over(name: str) -> None:
     raw, kind, billions, mask, eos, block = PUBLISHED[name]
     family = family_of(raw)
     assert family.config is not None
-    net = build(family, family.config(raw))
+    net = build(family.config(raw))
     assert all(weight.is_meta for weight in net.parameters())
     found: Shapes = {}
     for ours, weight in net.state_dict().items():

@@ -14,7 +14,7 @@ from redraft.cli.output import printable
 from redraft.evals import tasks
 from redraft.evals.task import Problem
 
-METHODS = ("llada", "fast_dllm(threshold=0.9)")
+METHODS = ("llada(block=8)", "fast_dllm(threshold=0.9)")
 
 INFILL = Problem(
     "Once upon a time, there was a little dog named Max. Max liked to",

@@ -252,7 +252,7 @@ def conform(
     from redraft.cli.progress import Bar
 
     with Bar(output.stderr(), "cases") as bar:
-        report = api.conform(folders, on_case=bar)
+        report = api.conform(folders, on_case=bar.tick)
     if json:
         families = {name: {"passed": passed, "found": found} for name, (passed, found) in report.families.items()}
         output.put_json(

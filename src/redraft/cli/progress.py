@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class Bar:
-    """A context whose value is called as `bar(done, total)`."""
+    """A context whose value is called as `bar(done, total)`, or as `bar.tick(...)` where the total is not known."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.progress = Progress(
@@ -33,5 +32,8 @@ class Bar:
     ) -> None:
         self.progress.__exit__(kind, error, trace)
 
-    def __call__(self, done: int, total: int | None = None, *rest: Any) -> None:
+    def __call__(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
+
+    def tick(self, *what: object) -> None:
+        self.progress.advance(self.task)

@@ -20,6 +20,7 @@ class Traits:
     block       the model's block size in tokens (1 for causal; 0 for full attention)
     edits       True where the model was trained to overwrite committed tokens (LLaDA2.1)
     noise       "mask" or "uniform": what an open column holds
+    ragged      True where a block model was trained on canvases that end anywhere, not only on a block's border
     context     longest canvas in tokens the positions were trained for (0: unknown)
     """
 
@@ -31,4 +32,5 @@ class Traits:
     block: int = 0
     edits: bool = False
     noise: Literal["mask", "uniform"] = "mask"
+    ragged: bool = False
     context: int = 0

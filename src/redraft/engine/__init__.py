@@ -14,7 +14,7 @@ def executor_for(backbone: Any, traits: Traits) -> Executor:
     if traits.attention == "encoder_decoder":
         from .diffusion_gemma import DiffusionGemmaExecutor
 
-        return DiffusionGemmaExecutor(backbone, traits)
+        return DiffusionGemmaExecutor(backbone)
     return OfflineExecutor(backbone, traits)
 
 

@@ -107,7 +107,7 @@ class Router(nn.Module):
     def __init__(self, size: int, c: MoEConfig) -> None:
         super().__init__()
         self.c = c
-        self.weight = nn.Parameter(torch.empty(c.num_experts, size))
+        self.weight = nn.Parameter(torch.empty(c.num_experts, size).normal_(std=0.02))
         self.bias = nn.Parameter(torch.zeros(c.num_experts), requires_grad=False) if c.bias else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,9 +133,9 @@ class MoE(nn.Module):
         super().__init__()
         self.c = c
         self.router = Router(size, c)
-        self.gate = nn.Parameter(torch.empty(c.num_experts, c.intermediate_size, size))
-        self.up = nn.Parameter(torch.empty(c.num_experts, c.intermediate_size, size))
-        self.down = nn.Parameter(torch.empty(c.num_experts, size, c.intermediate_size))
+        self.gate = nn.Parameter(torch.empty(c.num_experts, c.intermediate_size, size).normal_(std=0.02))
+        self.up = nn.Parameter(torch.empty(c.num_experts, c.intermediate_size, size).normal_(std=0.02))
+        self.down = nn.Parameter(torch.empty(c.num_experts, size, c.intermediate_size).normal_(std=0.02))
         self.shared = SwiGLU(size, c.shared_size) if c.shared_size else None
 
     def forward(self, x: Tensor) -> Tensor:

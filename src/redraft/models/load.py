@@ -85,7 +85,7 @@ def _shared(
     adapter: str | os.PathLike[str] | None,
 ) -> Backbone:
     assert family.config is not None
-    backbone = build(family, family.config(raw))
+    backbone = build(family.config(raw))
     shards = Shards(folder)
     source: Source = shards if adapter is None else Adapted(shards, Path(adapter).expanduser())
     kept = dtype or stored_dtype(shards, family)

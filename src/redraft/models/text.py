@@ -179,7 +179,13 @@ def read_text(folder: Path) -> Text | None:
         except Exception as error:  # the Rust side raises a bare Exception
             raise CheckpointError(f"{folder / 'tokenizer.json'} cannot be read ({error}); download it again.") from None
     elif {"vocab.json", "merges.txt"} <= files.keys():
-        backend = _byte_level(files, config)
+        try:
+            backend = _byte_level(files, config)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"the tokenizer in {folder} (vocab.json, merges.txt, tokenizer_config.json) cannot be read ({error}); "
+                "download it again."
+            ) from None
     elif {"tokenizer.model", "vocab.txt"} & files.keys():
         found = _through_transformers(folder)
         if found is None:
@@ -189,7 +195,7 @@ def read_text(folder: Path) -> Text | None:
         return None
     roles = {**read_json(folder / "special_tokens_map.json", needed=False), **config}
     special = {role: _content(roles.get(role)) for role in ROLES}
-    return Text(backend, _template(files, config), {k: v for k, v in special.items() if v is not None}, files)
+    return Text(backend, _template(folder, files, config), {k: v for k, v in special.items() if v is not None}, files)
 
 
 def _content(value: Any) -> str | None:
@@ -197,12 +203,12 @@ def _content(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _template(files: Mapping[str, bytes], config: Mapping[str, Any]) -> str | None:
+def _template(folder: Path, files: Mapping[str, bytes], config: Mapping[str, Any]) -> str | None:
     if "chat_template.jinja" in files:
         return files["chat_template.jinja"].decode("utf-8")
     given = config.get("chat_template")
     if given is None and "chat_template.json" in files:
-        given = json.loads(files["chat_template.json"]).get("chat_template")
+        given = read_json(folder / "chat_template.json").get("chat_template")
     if isinstance(given, list):  # several named templates
         named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
         given = named.get("default")

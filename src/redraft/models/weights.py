@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import CheckpointError
-from .backbone import Backbone
+from .backbone import Backbone, BackboneConfig
 from .family import Family
 
 KEEP_FLOAT32 = ("router.bias",)  # it only orders the experts, and bfloat16 would reorder them
@@ -31,10 +31,31 @@ class Source(Protocol):
         ...
 
 
-def build(family: Family, config: object) -> Backbone:
-    """An empty backbone on the meta device: shapes and names, no memory."""
+def build(config: BackboneConfig) -> Backbone:
+    """An empty backbone on the meta device: shapes and names only. CheckpointError for figures that do not fit."""
+    moe, turned = config.moe, config.rotary_dim or config.head_dim
+    if turned % 2 or not 0 < turned <= config.head_dim:
+        raise CheckpointError(
+            f"config.json should give an even number of rotated channels of at most {config.head_dim}, the head size, "
+            f"found {turned}; correct the file."
+        )
+    if moe is not None and moe.num_experts_per_token > moe.num_experts:
+        raise CheckpointError(
+            f"config.json should choose at most {moe.num_experts} experts per token, which is all of them, "
+            f"found {moe.num_experts_per_token}; correct the file."
+        )
+    if moe is not None and moe.num_groups > 1:
+        each = moe.num_experts // moe.num_groups
+        room = each * moe.num_groups_per_token
+        odd = moe.num_experts % moe.num_groups or each < 2 or moe.num_groups_per_token > moe.num_groups
+        if odd or room < moe.num_experts_per_token:
+            raise CheckpointError(
+                f"config.json should split {moe.num_experts} experts evenly into groups of two or more that hold the "
+                f"{moe.num_experts_per_token} chosen ones, found {moe.num_groups} groups of which "
+                f"{moe.num_groups_per_token} are kept; correct the file."
+            )
     with torch.device("meta"):
-        return Backbone(config)  # type: ignore[arg-type]
+        return Backbone(config)
 
 
 def fill(

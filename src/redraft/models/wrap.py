@@ -80,7 +80,7 @@ def wrap(
         assert family.config is not None
         first = next(hf_model.parameters())
         check_float16(first.dtype, first.device)
-        shared = build(family, family.config(raw))
+        shared = build(family.config(raw))
         fill(shared, family, InMemory(hf_model), lambda _: None, None)
         backbone = shared
     backbone.train(hf_model.training)

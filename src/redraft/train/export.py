@@ -24,9 +24,9 @@ from .trainer import write
 
 CARD = """# redraft-tiny
 
-A small block-diffusion language model that comes with redraft: {weights:,} weights, float32, {size:.1f} MB. It exists so
-that every mask-based decoding method can be run, compared and tested on a laptop without a download. It knows nine small
-tasks and nothing else; do not expect it to answer questions.
+A small block-diffusion language model that comes with redraft: {weights:,} weights, float32, {size:.1f} MB. It exists
+so that every mask-based decoding method can be run, compared and tested on a laptop without a download. It knows nine
+small tasks and nothing else; do not expect it to answer questions.
 
 - **Form.** Transformer of {layers} layers, width {width}, {heads} heads, rotary positions, QK-norm; vocabulary {vocab}
   (byte-level BPE, one token per digit). Absorbing noise, aligned (unshifted) predictions, block-causal attention in
@@ -35,8 +35,8 @@ tasks and nothing else; do not expect it to answer questions.
   (licence CDLA-Sharing-1.0), used for training only. Training and evaluation problems are disjoint where a task's
   prompts are many; `redraft/evals/task.py` and each task's file say how, and where not.
 - **Shares of the samples.** {mix}.
-- **Training.** Recipe `redraft_tiny` (`python -m redraft.train redraft_tiny`), seed {seed}: {steps:,} steps, {samples:,}
-  samples, {tokens:.1f} M tokens, {minutes:.0f} minutes on one CPU core; forward in bfloat16 over float32 weights. Muon
+- **Training.** Recipe `redraft_tiny` (`python -m redraft.train redraft_tiny`), seed {seed}: {steps:,} steps,
+  {samples:,} samples, {tokens:.1f} M tokens, {minutes:.0f} minutes on one CPU core; forward in bfloat16 over float32 weights. Muon
   for the layers' matrices, AdamW for the rest; warm-up, flat, then linear decay to zero.
 - **Infilling.** Part of the samples hide a span between a prefix and a suffix; a gap that is longer than what belongs
   there ends in end tokens.
@@ -86,6 +86,7 @@ def export(
         vocab=recipe.model.vocab_size,
         attention="block",
         block=recipe.block,
+        ragged=True,
         context=recipe.context,
     )
     to.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core.errors import CheckpointError
 from ...core.traits import Traits
 from ..backbone import BackboneConfig
 from ..config import Raw, flag, number, only, read_traits, size
@@ -21,6 +22,11 @@ def config(raw: Raw) -> BackboneConfig:
     only(raw, "rope_scaling")
     width, heads = size(raw, "d_model"), size(raw, "n_heads")
     kv = 1 if raw.get("n_kv_heads") is None and flag(raw, "multi_query_attention") else size(raw, "n_kv_heads", heads)
+    if width % heads or heads % kv:
+        raise CheckpointError(
+            f"config.json should have d_model a multiple of n_heads and n_heads one of n_kv_heads, found {width}, "
+            f"{heads} and {kv}; correct the file."
+        )
     bias = flag(raw, "include_bias")
     rms = raw.get("layer_norm_type", "default") == "rms"
     return BackboneConfig(

@@ -16,11 +16,12 @@ from ._lay import lay
 
 @dataclass(frozen=True)
 class Aligned(Canvas):
-    """Length rounded up to a multiple of `block` tokens, counted from position 0 (0: the model's block). A gap before a suffix keeps
+    """Length rounded up to a multiple of `block` tokens, counted from position 0 (0: the model's block, if it needs
+    whole ones). A gap before a suffix keeps
     its length."""
 
     block: int = 0
     needs: ClassVar[tuple[str, ...]] = ("mask",)
 
     def start(self, prompts: Sequence[Prompt], traits: Traits, device: torch.device) -> State:
-        return lay(prompts, traits, device, self.block or max(traits.block, 1))
+        return lay(prompts, traits, device, self.block or (1 if traits.ragged else max(traits.block, 1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -21,7 +21,6 @@ from .engine import executor_for
 from .evals.conform import Report, conform
 from .models import Model, known_families, load, wrap
 from .parts import name_of
-from .parts.draw.sample import Sample
 
 BATCH = 32  # requests decoded side by side
 SHOWN = ("text", "tokens", "prompt_tokens", "finish", "forwards", "tokens_per_forward", "seconds", "method")
@@ -72,10 +71,10 @@ def default_method(traits: Traits) -> str:
 
 
 @overload
-def generate(model: Model, prompt: str | Ids, **options: Any) -> Result: ...
+def generate(model: Model, prompt: str | list[int] | tuple[int, ...], **options: Any) -> Result: ...
 @overload
-def generate(model: Model, prompt: Sequence[str | Ids], **options: Any) -> list[Result]: ...
-def generate(
+def generate(model: Model, prompt: Sequence[str] | Sequence[Ids], **options: Any) -> list[Result]: ...
+def generate(  # type: ignore[misc]
     model: Model,
     prompt: Any,
     *,
@@ -110,12 +109,16 @@ def generate(
     if not prompts:
         raise BadInput("expected at least one prompt, found an empty list; give a text or a list of texts.")
     chosen = methods.parse(method or default_method(model.traits)) if not isinstance(method, Method) else method
-    chosen = _sampled(chosen, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
+    chosen = _sampled(
+        chosen, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
+    )
     chosen.check(model.traits)
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if not isinstance(seed, int):
         seeds = [_whole("seed", one) for one in seed]
         if len(seeds) != len(prompts):
-            raise BadInput(f"expected one seed for each of {len(prompts)} prompts, found {len(seeds)}; give one, or as many as prompts.")
+            raise BadInput(
+                f"expected one seed for each of {len(prompts)} prompts, found {len(seeds)}; give one, or as many as prompts."
+            )
     else:
         seeds = [seed] * len(prompts)
     if _whole("max_new_tokens", max_new_tokens) < 1:
@@ -125,7 +128,9 @@ def generate(
     if max_forwards is not None and _whole("max_forwards", max_forwards) < 1:
         raise BadInput(f"expected max_forwards of at least 1, found {max_forwards}; allow one forward or more.")
     tail = tuple(_ids(model, suffix, "suffix")) if suffix else ()
-    pins = tuple((_whole("pin offset", at), tuple(_ids(model, text, "pin"))) for at, text in sorted((pin or {}).items()))
+    pins = tuple(
+        (_whole("pin offset", at), tuple(_ids(model, text, "pin"))) for at, text in sorted((pin or {}).items())
+    )
     asked = [
         Prompt(tuple(_ids(model, one, "prompt")), max_new_tokens, tail, pins, _wrap64(s), budget=max_forwards or 0)
         for one, s in zip(prompts, seeds, strict=True)
@@ -153,7 +158,10 @@ def _decode(
 
     final = decode(decoder, executor_for(model.backbone, model.traits), state, watch)
     seconds = time.perf_counter() - started
-    return [_result(model, method, p, final.rows(_row(final, i)), seconds, t) for i, (p, t) in enumerate(zip(prompts, trajectories, strict=True))]
+    return [
+        _result(model, method, p, final.rows(_row(final, i)), seconds, t)
+        for i, (p, t) in enumerate(zip(prompts, trajectories, strict=True))
+    ]
 
 
 def _row(state: State, i: int) -> Any:
@@ -162,7 +170,9 @@ def _row(state: State, i: int) -> Any:
 
 def _result(model: Model, method: Method, prompt: Prompt, s: State, seconds: float, trajectory: Trajectory) -> Result:
     start, goal = int(s.start), int(s.goal)
-    tokens = [t for t, known in zip(s.tokens[0, start:goal].tolist(), s.known[0, start:goal].tolist(), strict=True) if known]
+    tokens = [
+        t for t, known in zip(s.tokens[0, start:goal].tolist(), s.known[0, start:goal].tolist(), strict=True) if known
+    ]
     ends = [i for i, token in enumerate(tokens) if token in model.traits.eos]
     counted = ends[0] + 1 if ends else len(tokens)
     tokens = tokens[: ends[0]] if ends else tokens
@@ -182,7 +192,9 @@ def _result(model: Model, method: Method, prompt: Prompt, s: State, seconds: flo
 
 
 def _is_one(prompt: Any) -> bool:
-    return isinstance(prompt, str) or (isinstance(prompt, Sequence) and bool(prompt) and all(isinstance(x, int) for x in prompt))
+    return isinstance(prompt, str) or (
+        isinstance(prompt, Sequence) and bool(prompt) and all(isinstance(x, int) for x in prompt)
+    )
 
 
 def _ids(model: Model, given: Any, what: str) -> list[int]:
@@ -195,11 +207,15 @@ def _ids(model: Model, given: Any, what: str) -> list[int]:
     except (TypeError, ValueError):
         ids = []
     if not ids or len(ids) != len(given):
-        raise BadInput(f"expected a {what} as text or token ids, found {type(given).__name__}; give a str or a list of int, not empty.")
+        raise BadInput(
+            f"expected a {what} as text or token ids, found {type(given).__name__}; give a str or a list of int, not empty."
+        )
     limit = model.traits.vocab
     wrong = [i for i in ids if not 0 <= i < limit]
     if wrong:
-        raise BadInput(f"expected token ids from 0 to {limit - 1} in the {what}, found {wrong[0]}; check which tokenizer made them.")
+        raise BadInput(
+            f"expected token ids from 0 to {limit - 1} in the {what}, found {wrong[0]}; check which tokenizer made them."
+        )
     return ids
 
 
@@ -221,7 +237,9 @@ def _check_length(model: Model, p: Prompt) -> None:
             f"({len(p.ids)} + {p.num_new} + {len(p.suffix)}); shorten the prompt or lower max_new_tokens."
         )
     if p.suffix and model.traits.attention == "encoder_decoder":
-        raise Unsupported(f"infilling expects a model that can see a suffix, found {describe(model.traits)}; use another model.")
+        raise Unsupported(
+            f"infilling expects a model that can see a suffix, found {describe(model.traits)}; use another model."
+        )
 
 
 LIMITS: dict[str, tuple[float, float, str]] = {
@@ -241,12 +259,19 @@ def _sampled(method: Method, **values: float | None) -> Method:
     for name, value in given.items():
         low, high, words = LIMITS[name]
         fine = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-        if not fine or (value == 0 and name in ("top_p", "repetition_penalty")) or (name == "top_k" and not isinstance(value, int)):
+        if (
+            not fine
+            or (value == 0 and name in ("top_p", "repetition_penalty"))
+            or (name == "top_k" and not isinstance(value, int))
+        ):
             raise BadInput(f"expected a {name} {words}, found {value!r}; change the value.")
-    if not isinstance(method.draw, Sample):
-        raise BadInput(f"expected a method that draws with sample(), found {name_of(method.draw)}() in {method}; leave {', '.join(given)} out.")
+    lacks = [name for name in given if name not in {f.name for f in fields(method.draw)}]
+    if lacks:
+        raise BadInput(
+            f"expected sampling options that {name_of(method.draw)}() in {method} has, found {', '.join(lacks)}; leave it out."
+        )
     changed = {name: float(value) if name != "top_k" else value for name, value in given.items()}
-    return methods.override(method, "draw", replace(method.draw, **changed))  # type: ignore[arg-type]
+    return methods.override(method, "draw", replace(method.draw, **changed))
 
 
 def methods_table() -> list[dict[str, Any]]:
@@ -258,7 +283,10 @@ def methods_table() -> list[dict[str, Any]]:
 def _method_row(name: str, verified: Mapping[str, Any]) -> dict[str, Any]:
     method = methods.parse(name)
     module = methods.module(name)
-    slots = {slot: methods.show(getattr(method, slot)) for slot in ("canvas", "schedule", "sight", "cache", "draw", "guide", "commit", "stop")}
+    slots = {
+        slot: methods.show(getattr(method, slot))
+        for slot in ("canvas", "schedule", "sight", "cache", "draw", "guide", "commit", "stop")
+    }
     return {
         "name": name,
         "paper": getattr(module, "PAPER", ""),
@@ -274,7 +302,8 @@ def _method_row(name: str, verified: Mapping[str, Any]) -> dict[str, Any]:
 def models_table() -> list[dict[str, Any]]:
     """The model families that can be loaded, and the model in the box."""
     rows = [
-        {"name": family.name, "source": family.source, "model_types": list(family.model_types)} for family in known_families().values()
+        {"name": family.name, "source": family.source, "model_types": list(family.model_types)}
+        for family in known_families().values()
     ]
     return [{"name": "redraft-tiny", "source": "in the box", "model_types": ["redraft"]}, *rows]
 
@@ -292,7 +321,15 @@ def evaluate(
     """Fresh problems of a task, decoded and checked; see `redraft.evals.run.evaluate`."""
     from .evals.run import evaluate as run
 
-    return run(task, model=load(model) if isinstance(model, str) else model, seed=seed, limit=limit, method=method, on_progress=on_progress, out=out)
+    return run(
+        task,
+        model=load(model) if isinstance(model, str) else model,
+        seed=seed,
+        limit=limit,
+        method=method,
+        on_progress=on_progress,
+        out=out,
+    )
 
 
 __all__ = [

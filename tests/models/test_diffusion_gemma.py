@@ -23,7 +23,7 @@ from redraft.core.errors import CheckpointError, Unsupported
 from redraft.core.loop import Decoder, Step, decode
 from redraft.core.traits import Traits
 from redraft.core.types import EOS, LENGTH, Prompt, State
-from redraft.engine.diffusion_gemma import DiffusionGemmaExecutor
+from redraft.engine.diffusion_gemma import DiffusionGemmaExecutor, inverse
 from redraft.methods.diffusion_gemma import diffusion_gemma
 from redraft.models.families.diffusion_gemma import FAMILY, DiffusionGemma
 
@@ -37,15 +37,16 @@ def checkpoint(canvas: int = 16, window: int = 12, seed: int = 3, **text: Any) -
     """Random weights, large enough for sharp predictions, damped so that canvases come to rest after some steps."""
     config = DiffusionGemmaConfig(
         text_config={
-            "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "head_dim": 16, "global_head_dim": 32, "num_global_key_value_heads": 1,
+            "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "global_head_dim": 32, "num_global_key_value_heads": 1,
             "sliding_window": window, "layer_types": ["sliding_attention", "full_attention", "full_attention"],
             "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32, "max_position_embeddings": 512,
             "use_bidirectional_attention": "vision", **text,
         },
         vision_config={
             "model_type": "gemma4_vision", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
-            "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 16, "patch_size": 4, "position_embedding_size": 16,
+            "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 16, "patch_size": 4,
+            "position_embedding_size": 16,
         },
         canvas_length=canvas, image_token_id=VOCAB - 1, boi_token_id=VOCAB - 2, eoi_token_id=VOCAB - 3,
     )  # fmt: skip
@@ -357,6 +358,35 @@ def test_needs_are_said_before_the_first_forward() -> None:
         Decoder(diffusion_gemma(), Traits(mask=5, eos=(1,), vocab=VOCAB)).start([Prompt((3,), 4)])
     with pytest.raises(Unsupported, match="mask"):
         Decoder(parse("llada"), traits_of(model)).start([Prompt((3,), 4)])
+
+
+def test_draws_follow_the_distribution_and_never_leave_its_support() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for vocab in (5, 256, 257, 3000):
+        probs = (torch.randn(64, vocab, generator=generator) * 3).softmax(-1)
+        probs[:, ::3] = 0
+        uniform = torch.rand(64, dtype=torch.float64, generator=generator)
+        exact = probs.double().cumsum(-1)
+        assert inverse(probs, uniform).tolist() == (exact < uniform[:, None] * exact[:, -1:]).sum(-1).tolist()
+        for edge in (1e-17, 1 - 1e-16):
+            ids = inverse(probs, torch.full_like(uniform, edge))
+            assert (probs.gather(1, ids[:, None]) > 0).all()
+
+
+def test_through_the_front_door() -> None:
+    """Wrapped in memory: the answer has the length asked for, filters reach the draw, a fixed temperature is refused."""
+    import redraft
+    from redraft.api import wrap
+    from redraft.core.errors import BadInput
+
+    model = wrap(checkpoint())
+    plain = redraft.generate(model, [5, 6, 7, 8], method="diffusion_gemma(steps=6)", max_new_tokens=20)
+    assert len(plain.tokens) == 20 or plain.finish == "eos"
+    assert plain.forwards == 12 and redraft.generate(model, [5, 6], max_new_tokens=1).method == "diffusion_gemma"
+    narrow = redraft.generate(model, [5, 6, 7, 8], method="diffusion_gemma(steps=6)", max_new_tokens=20, top_k=1)
+    assert narrow.tokens != plain.tokens
+    with pytest.raises(BadInput, match="temperature"):
+        redraft.generate(model, [5, 6, 7, 8], method="diffusion_gemma", max_new_tokens=20, temperature=0.5)
 
 
 def test_save_and_load_round_trip(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """Every error redraft raises on purpose: one sentence that says what was expected, what was found, and what to do.
 
-    RedraftError
-    ├── BadInput          an argument or a prompt cannot be used as given
-    ├── UnknownName       no method, part, model, task or argument of that name ("did you mean")
-    ├── Unsupported       a method needs what this model lacks
-    ├── CheckpointError   a model folder is missing, truncated, corrupt or of an unknown family
-    └── Unreachable       the hub cannot be reached or is switched off
+RedraftError
+├── BadInput          an argument or a prompt cannot be used as given
+├── UnknownName       no method, part, model, task or argument of that name ("did you mean")
+├── Unsupported       a method needs what this model lacks
+├── CheckpointError   a model folder is missing, truncated, corrupt or of an unknown family
+└── Unreachable       the hub cannot be reached or is switched off
 """
 
 from __future__ import annotations

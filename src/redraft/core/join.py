@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,16 @@ def join_states(states: Sequence[State]) -> State:
     width = max(s.tokens.shape[1] for s in states)
 
     def cat(tensors: Sequence[Tensor], own: Sequence[int]) -> Tensor:
-        wide = [F.pad(t, (0, 0) * (t.dim() - 2) + (0, width - n)) if n >= 0 else t for t, n in zip(tensors, own, strict=True)]
+        wide = [
+            F.pad(t, (0, 0) * (t.dim() - 2) + (0, width - n)) if n >= 0 else t
+            for t, n in zip(tensors, own, strict=True)
+        ]
         return torch.cat(wide)
 
     def is_column(name: str) -> bool:
-        return getattr(states[0], name).dim() >= 2
+        return bool(getattr(states[0], name).dim() >= 2)
 
-    merged = {}
+    merged: dict[str, Any] = {}
     for f in fields(State):
         values = [getattr(s, f.name) for s in states]
         if isinstance(values[0], Tensor):
@@ -35,7 +39,10 @@ def join_states(states: Sequence[State]) -> State:
         memory[part] = {
             name: cat(
                 [s.memory[part][name] for s in states],
-                [s.tokens.shape[1] if leaf.dim() >= 2 and leaf.shape[1] == states[0].tokens.shape[1] else -1 for s in states],
+                [
+                    s.tokens.shape[1] if leaf.dim() >= 2 and leaf.shape[1] == states[0].tokens.shape[1] else -1
+                    for s in states
+                ],
             )
             for name, leaf in leaves.items()
         }

@@ -198,9 +198,7 @@ def apply(s: State, edit: Edit) -> State:
     return s
 
 
-def decode(
-    decoder: Decoder, executor: Executor, state: State, on_step: Callable[[Step], None] | None = None
-) -> State:
+def decode(decoder: Decoder, executor: Executor, state: State, on_step: Callable[[Step], None] | None = None) -> State:
     """Runs every request to its end and returns the final State, rows in the order given. Finished rows leave at once."""
     final: dict[int, State] = {}
     rows = list(range(state.done.shape[0]))

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .types import Kind, Segments, State
+from .types import Kind as Kind
+from .types import Segments, State
 
 SLOTS = ("canvas", "schedule", "sight", "cache", "draw", "guide", "commit", "stop")
 INNER = ("score", "select", "revise")  # slots of commit=rule(...)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .part import Part
-from .types import Ask, Draw, Edit, Prediction, Prompt, Segments, Sight, State, Transition
 from .traits import Traits
+from .types import Ask, Draw, Edit, Prediction, Prompt, Segments, Sight, State, Transition
 
 Leaves = Mapping[str, Tensor]
 
@@ -28,7 +28,9 @@ class Canvas(Part):
         """(B,) bool: this forward ends no step."""
         return None
 
-    def edit(self, s: State, seg: Segments, pred: Prediction, pick: Tensor, hold: Tensor, m: Leaves) -> tuple[Edit | None, Leaves]:
+    def edit(
+        self, s: State, seg: Segments, pred: Prediction, pick: Tensor, hold: Tensor, m: Leaves
+    ) -> tuple[Edit | None, Leaves]:
         return None, m
 
 
@@ -57,7 +59,9 @@ class Look(Part):
 class Cache(Part):
     """The ask's masks: what runs, what is read from stored K/V, what is written."""
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """run, read, write, want, each (B, T) bool."""
         raise TypeError(f"{type(self).__name__} plans nothing")
 

@@ -158,7 +158,9 @@ class Draw:
     precision: Literal["float32", "float64"] = "float32"
     suppress: tuple[int, ...] = ()  # logits become -inf before everything else
     distrust: tuple[int, ...] = ()  # may be drawn, but their probability counts as nothing
-    rows: Tensor | None = field(default=None, compare=False)  # (B',) temperatures in place of `temperature`, all above 0
+    rows: Tensor | None = field(
+        default=None, compare=False
+    )  # (B',) temperatures in place of `temperature`, all above 0
 
     @property
     def random(self) -> bool:

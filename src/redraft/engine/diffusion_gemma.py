@@ -29,7 +29,7 @@ Choose = Callable[[Tensor, Tensor], Tensor]
 
 def inverse(probs: Tensor, uniform: Tensor) -> Tensor:
     """(M,) ids where the cumulated probs (M, V) reach the uniform numbers (M,) in (0, 1)."""
-    wide = F.pad(probs, (0, -probs.shape[1] % CHUNK)).unflatten(1, (-1, CHUNK)) if probs.shape[1] > CHUNK else probs[:, None]
+    wide = F.pad(probs, (0, -probs.shape[1] % CHUNK)).unflatten(1, (-1, CHUNK))
     total = wide.sum(-1, dtype=torch.float64).cumsum(-1)
     goal = uniform[:, None] * total[:, -1:]
     chunk = torch.searchsorted(total, goal).clamp(max=total.shape[1] - 1)
@@ -37,7 +37,8 @@ def inverse(probs: Tensor, uniform: Tensor) -> Tensor:
     inner = wide[torch.arange(len(wide), device=wide.device), chunk[:, 0]].double().cumsum(-1)
     # rounding must not leave the ids that can be drawn
     rest = torch.minimum((goal - before).clamp(min=1e-300), inner[:, -1:])
-    return (chunk * wide.shape[-1] + torch.searchsorted(inner, rest))[:, 0]
+    ids: Tensor = (chunk * CHUNK + torch.searchsorted(inner, rest))[:, 0]
+    return ids
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ class OfflineExecutor:
             if ask.stream not in self.stores:
                 c = self.backbone.config
                 weight = self.backbone.head_weight
-                self.stores[ask.stream] = KeyValues(c.num_layers, c.num_kv_heads, c.head_dim, weight.dtype, weight.device)
+                self.stores[ask.stream] = KeyValues(
+                    c.num_layers, c.num_kv_heads, c.head_dim, weight.dtype, weight.device
+                )
             store = self.stores[ask.stream]
             store.fit(int(ask.slot.max()) + 1, run.shape[1])
             if self.check and bool((read & ~store.has[ask.slot, : run.shape[1]]).any()):
@@ -124,7 +126,9 @@ class OfflineExecutor:
             i = j
         return tuple(groups), width
 
-    def mask(self, ask: Ask, run: Tensor, read: Tensor, reads: bool, width: int, i: int, j: int, count: int) -> Tensor | None:
+    def mask(
+        self, ask: Ask, run: Tensor, read: Tensor, reads: bool, width: int, i: int, j: int, count: int
+    ) -> Tensor | None:
         """(rows, 1, Q, K) additive, or None where every query sees every key."""
         s = ask.sight
         running = run[i:j]
@@ -212,9 +216,12 @@ def nothing(ask: Ask) -> Prediction:
     """A prediction of nothing: right shapes, got False."""
     zero = torch.zeros(ask.run.shape, device=ask.run.device)
     names = {"prob", "margin", "entropy", "z1", "z2", "lse", "held"} & ask.need
-    pairs: dict[str, Any] = {name: zero for name in names}
+    pairs: dict[str, Any] = dict.fromkeys(names, zero)
     if ask.need & {"top_ids", "top_logits"}:
-        pairs |= {"top_ids": zero.long()[..., None].expand(*zero.shape, ask.top), "top_logits": zero[..., None].expand(*zero.shape, ask.top)}
+        pairs |= {
+            "top_ids": zero.long()[..., None].expand(*zero.shape, ask.top),
+            "top_logits": zero[..., None].expand(*zero.shape, ask.top),
+        }
     return Prediction(got=torch.zeros_like(ask.run), token=ask.tokens.clone(), **pairs)
 
 
@@ -232,14 +239,16 @@ class _Attend:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if len(self.parts) == 1:
             return self.one(self.parts[0], layer, q, k, v)
-        triples = zip(self.parts, q.split(self.sizes), k.split(self.sizes), v.split(self.sizes), strict=True)  # type: ignore[arg-type]
+        triples = zip(self.parts, q.split(self.sizes), k.split(self.sizes), v.split(self.sizes), strict=True)
         return torch.cat([self.one(p, layer, *qkv) for p, *qkv in triples])
 
     def one(self, p: Packed, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         out = []
         if p.reads and p.store is not None:
             keys, values = p.store.k[layer], p.store.v[layer]
-            saved = None if p.kept is None else (keys[p.slot[p.kept], p.col[p.kept]], values[p.slot[p.kept], p.col[p.kept]])
+            saved = (
+                None if p.kept is None else (keys[p.slot[p.kept], p.col[p.kept]], values[p.slot[p.kept], p.col[p.kept]])
+            )
             keys[p.slot, p.col] = k
             values[p.slot, p.col] = v
             for g in p.groups:

@@ -125,7 +125,9 @@ def conform(dirs: Iterable[str | Path], on_case: Callable[[str, str | None], Non
     for top in dirs:
         folder = Path(top)
         if not folder.is_dir():
-            raise BadInput(f"expected a folder of recorded cases, found {str(top)!r}, which is none; give the kit's folder.")
+            raise BadInput(
+                f"expected a folder of recorded cases, found {str(top)!r}, which is none; give the kit's folder."
+            )
         for path in sorted(folder.rglob("meta.json")):
             if path.resolve() in seen:
                 continue
@@ -156,7 +158,11 @@ def run_case(path: Path, methods: dict[str, tuple[int, int]] | None = None) -> t
     except RedraftError as error:
         return name, family, str(error)
     except (KeyError, TypeError, ValueError, IndexError, OSError, SafetensorError, RuntimeError) as error:
-        return name, family, f"the case cannot be read or run ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        return (
+            name,
+            family,
+            f"the case cannot be read or run ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+        )
     return name, family, None
 
 
@@ -255,7 +261,9 @@ def recorded(meta: Mapping[str, Any], num_rows: int) -> list[list[tuple[int, dic
     raise Mismatch(f"trace_kind {meta['trace_kind']!r} is not known here (known: rows)")
 
 
-def compare_commits(row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int | None) -> None:
+def compare_commits(
+    row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int | None
+) -> None:
     """goal: where only the answer was recorded, the last forward's changes were read off it, so columns from goal on are not listed."""
     if goal is not None and have and len(have) >= len(want) and (len(have) > len(want) or have[-1] != want[-1][1]):
         listed = {c: t for c, t in have[-1].items() if c < goal}
@@ -291,4 +299,6 @@ def compare_output(case: Case, run: Run, final: State) -> None:
             if token == -1 or (token == mask and (meta["output"] == "generated" or i >= start)):
                 continue  # padding, or the unwritten tail after a stop
             if i >= len(found) or found[i] != token:
-                raise Mismatch(f"row {row}, position {i}: expected token {token}, found {found[i] if i < len(found) else 'nothing'}")
+                raise Mismatch(
+                    f"row {row}, position {i}: expected token {token}, found {found[i] if i < len(found) else 'nothing'}"
+                )

@@ -47,7 +47,9 @@ def evaluate(
             right += correct
             forwards += result.forwards
             tokens += result.tokens_per_forward * result.forwards
-            rows.append({"prompt": problem.prompt, "answer": result.text, "reference": problem.answer, "correct": correct})
+            rows.append(
+                {"prompt": problem.prompt, "answer": result.text, "reference": problem.answer, "correct": correct}
+            )
         if on_progress is not None:
             on_progress(len(rows), limit)
     accuracy = right / limit
@@ -92,4 +94,6 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
         os.replace(name, path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise BadInput(f"expected to write {str(path)!r}, found that it fails ({error.strerror}); choose another place.") from None
+        raise BadInput(
+            f"expected to write {str(path)!r}, found that it fails ({error.strerror}); choose another place."
+        ) from None

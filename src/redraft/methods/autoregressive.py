@@ -17,7 +17,9 @@ PAPER = "none: ordinary next-token decoding"
 PROVENANCE = "transformers' generate"
 
 
-def autoregressive(temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0) -> Method:
+def autoregressive(
+    temperature: float = 0.0, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, repetition_penalty: float = 1.0
+) -> Method:
     """One token a forward, left to right."""
     return Method(
         canvas=Append(),

@@ -27,7 +27,12 @@ PRESETS = {
     "dream-7b-instruct": {"alg": "entropy", "temperature": 0.2, "top_p": 0.95},
     "diffucoder": {"alg": "entropy", "temperature": 0.3, "top_p": 0.95},
 }
-SCORES: dict[str, Score] = {"origin": Confidence(), "maskgit_plus": Confidence(), "topk_margin": Margin(), "entropy": Entropy()}
+SCORES: dict[str, Score] = {
+    "origin": Confidence(),
+    "maskgit_plus": Confidence(),
+    "topk_margin": Margin(),
+    "entropy": Entropy(),
+}
 
 
 def dream(
@@ -39,7 +44,10 @@ def dream(
     top_k: int = 50,
     alg_temp: float = 0.0,
 ) -> Method:
-    """steps: points of the time grid, 0 = one per token. top_k 50 is the published default. alg_temp: randomness of the order. Scores read the filtered distribution."""
+    """steps: points of the time grid, 0 = one per token. top_k 50 is the published default. alg_temp: randomness of the order.
+
+    Scores read the filtered distribution.
+    """
     score = SCORES[alg]
     select: Select = Reveal(eps=eps) if alg == "origin" else TimeGrid(eps=eps)
     return Method(

@@ -58,7 +58,9 @@ def fast_dllm(
     else:
         score, select = Entropy(), TimeGrid(eps=eps, first=1)
     # Dream's published generation default keeps the 50 best tokens
-    draw = Sample(temperature, precision="float64") if form == "llada" else Sample(temperature, 50, confidence="filtered")
+    draw = (
+        Sample(temperature, precision="float64") if form == "llada" else Sample(temperature, 50, confidence="filtered")
+    )
     return Method(
         canvas=Aligned(),
         schedule=Blocks(-1 if form == "dream_whole" else block, steps=steps),

@@ -21,7 +21,9 @@ PROVENANCE = "authors' code (modeling.py on the hub)"
 PRESETS = {"fast-dllm-v2": {"threshold": 0.9, "sub_block": 8}}
 
 
-def fast_dllm_v2(threshold: float = 0.9, sub_block: int = 8, block_cache: bool = False, temperature: float = 0.0) -> Method:
+def fast_dllm_v2(
+    threshold: float = 0.9, sub_block: int = 8, block_cache: bool = False, temperature: float = 0.0
+) -> Method:
     """A block's first token comes from the block before (on shifted models); then sub-blocks of `sub_block` tokens fill left to right:
     all above the threshold, or the best. block_cache: approximate K/V reuse inside the block too."""
     cache: Cache = SubBlock() if block_cache else Exact()

@@ -29,7 +29,12 @@ PRESETS = {
     "llada-1.5": {"block": 32},
     "llada-moe": {"block": 32},
 }
-SCORES: dict[str, Score] = {"low_confidence": Confidence(), "random": Random(), "margin": Margin(), "entropy": Entropy()}
+SCORES: dict[str, Score] = {
+    "low_confidence": Confidence(),
+    "random": Random(),
+    "margin": Margin(),
+    "entropy": Entropy(),
+}
 
 
 def llada(

@@ -20,7 +20,9 @@ PROVENANCE = "authors' hub code"
 PRESETS = {"llada2.0-mini": {"threshold": 0.95}, "llada2.0-flash": {"threshold": 0.95}}
 
 
-def llada2(threshold: float = 0.95, steps: int = 0, block: int = 0, temperature: float = 0.0, early_stop: bool = True) -> Method:
+def llada2(
+    threshold: float = 0.95, steps: int = 0, block: int = 0, temperature: float = 0.0, early_stop: bool = True
+) -> Method:
     """steps: forwards planned per block, 0 = one per token; all above the threshold are committed where they are at least that many.
 
     early_stop: end as soon as all before an end token stands; otherwise when the block that holds it is full.

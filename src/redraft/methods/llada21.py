@@ -18,7 +18,11 @@ from ..parts.stop.eos import Eos
 
 PAPER = "arXiv:2602.08676"
 PROVENANCE = "authors' hub code"
-PRESETS = {"quality": {"threshold": 0.7, "edit": 0.5}, "sglang": {"threshold": 0.5, "edit": 0.0}, "port": {"threshold": 0.95, "edit": 0.9}}
+PRESETS = {
+    "quality": {"threshold": 0.7, "edit": 0.5},
+    "sglang": {"threshold": 0.5, "edit": 0.0},
+    "port": {"threshold": 0.95, "edit": 0.9},
+}
 
 
 def llada21(

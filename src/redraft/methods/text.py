@@ -71,7 +71,11 @@ def parse(text: str) -> Method:
             slots[key] = keyword.value
         else:
             raise UnknownName(f"argument of {name}", key, [*hints, *SLOTS, *INNER])
-    return make(name, args, {slot: typing.cast(Part, value(node, Part, f"{name}({slot}=...)", slot)) for slot, node in slots.items()})
+    return make(
+        name,
+        args,
+        {slot: typing.cast(Part, value(node, Part, f"{name}({slot}=...)", slot)) for slot, node in slots.items()},
+    )
 
 
 def make(name: str, args: Mapping[str, Any] | None = None, slots: Mapping[str, Part] | None = None) -> Method:
@@ -95,8 +99,10 @@ def put(method: Method, slot: str, part: Part) -> Method:
     if slot in SLOTS:
         return method.with_slot(slot, part)
     if not any(f.name == slot for f in dataclasses.fields(method.commit)):
-        raise BadInput(f"expected a commit with a {slot} to replace, found {show(method.commit)}; replace commit instead.")
-    return method.with_slot("commit", replace(method.commit, **{slot: part}))  # type: ignore[type-var]
+        raise BadInput(
+            f"expected a commit with a {slot} to replace, found {show(method.commit)}; replace commit instead."
+        )
+    return method.with_slot("commit", replace(method.commit, **{slot: part}))
 
 
 def override(method: Method, slot: str, part: Part) -> Method:
@@ -116,8 +122,15 @@ def read(text: str) -> tuple[str, str, list[ast.keyword]]:
         tree = ast.parse(f"_({rest}" if bracket else "_()", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         tree = None
-    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.args or any(k.arg is None for k in tree.keywords):
-        raise BadInput(f"expected a method such as fast_dllm(threshold=0.9, block=32), found {text!r}; write name(argument=value, ...).")
+    if (
+        not isinstance(tree, ast.Call)
+        or not isinstance(tree.func, ast.Name)
+        or tree.args
+        or any(k.arg is None for k in tree.keywords)
+    ):
+        raise BadInput(
+            f"expected a method such as fast_dllm(threshold=0.9, block=32), found {text!r}; write name(argument=value, ...)."
+        )
     keys = [k.arg for k in tree.keywords]
     if len(set(keys)) != len(keys):
         raise BadInput(f"expected each argument once, found {text!r}; remove the second one.")
@@ -140,7 +153,9 @@ def value(node: ast.expr, hint: Any, where: str, slot: str) -> Any:
         try:
             found = ast.literal_eval(node)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            raise BadInput(f"expected a number, a word or a part for {where}, found {ast.unparse(node)!r}; write a plain value.") from None
+            raise BadInput(
+                f"expected a number, a word or a part for {where}, found {ast.unparse(node)!r}; write a plain value."
+            ) from None
     return checked(found, hint, where)
 
 
@@ -179,7 +194,9 @@ def _named(hint: Any) -> str:
     options = [h for h in typing.get_args(hint) if h is not type(None)]
     if options and typing.get_origin(hint) is not tuple:
         return " or ".join(_named(h) for h in options)
-    return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(hint, "a list of numbers" if options else str(getattr(hint, "__name__", hint)))
+    return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(
+        hint, "a list of numbers" if options else str(getattr(hint, "__name__", hint))
+    )
 
 
 def part(node: ast.expr, slot: str) -> Part:
@@ -189,7 +206,9 @@ def part(node: ast.expr, slot: str) -> Part:
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
         name, keywords = node.func.id, node.keywords
     else:
-        raise BadInput(f"expected a part such as none() for {slot}, found {ast.unparse(node)!r}; write name(field=value, ...).")
+        raise BadInput(
+            f"expected a part such as none() for {slot}, found {ast.unparse(node)!r}; write name(field=value, ...)."
+        )
     if slot not in parts.ALL_SLOTS:
         raise BadInput(f"expected a plain value for {slot}, found the part {name}(); only slots take parts.")
     cls = parts.find(slot, name)
@@ -200,10 +219,26 @@ def part(node: ast.expr, slot: str) -> Part:
         key = keyword.arg
         if key is None or key not in fields:
             raise UnknownName(f"field of {name}", str(key), fields)
-        kind = next((SLOT_OF[h.__name__] for h in (typing.get_args(hints[key]) or (hints[key],)) if getattr(h, "__name__", "") in SLOT_OF), key)
+        kind = next(
+            (
+                SLOT_OF[h.__name__]
+                for h in (typing.get_args(hints[key]) or (hints[key],))
+                if getattr(h, "__name__", "") in SLOT_OF
+            ),
+            key,
+        )
         if kind == key and isinstance(keyword.value, ast.Call):
-            kind = next((parts.slot_of_class(h) for h in (typing.get_args(hints[key]) or (hints[key],)) if isinstance(h, type) and issubclass(h, Part)), key)
-        args[key] = value(keyword.value, hints[key] if not isinstance(keyword.value, ast.Call) else Part, f"{name}({key}=...)", kind)
+            kind = next(
+                (
+                    parts.slot_of_class(h)
+                    for h in (typing.get_args(hints[key]) or (hints[key],))
+                    if isinstance(h, type) and issubclass(h, Part)
+                ),
+                key,
+            )
+        args[key] = value(
+            keyword.value, hints[key] if not isinstance(keyword.value, ast.Call) else Part, f"{name}({key}=...)", kind
+        )
     return cls(**args)
 
 

@@ -62,18 +62,21 @@ def placement(
 
 
 def _spread(backbone: Backbone, dtype: torch.dtype) -> Placement:
-    """Layers in order over the GPUs, each taking its share of the free memory; the CPU where there is none."""
+    """Layers in order over the GPUs, each taking its share of the free memory; the CPU where there is none.
+
+    Embedding, last norm and head stay together on the first, so that tokens, hidden states and logits share a device.
+    """
     count = torch.cuda.device_count()
     if count < 2:
         return Placement({"": torch.device("cuda:0" if count else "cpu")})
+    layers = [sum(weight.numel() for weight in layer.parameters()) * dtype.itemsize for layer in backbone.layers]
+    rest = sum(weight.numel() for weight in backbone.parameters()) * dtype.itemsize - sum(layers)
     free = [torch.cuda.mem_get_info(i)[0] for i in range(count)]
-    sizes = [sum(p.numel() for p in layer.parameters()) * dtype.itemsize for layer in backbone.layers]
-    table = {"": torch.device("cuda:0"), "norm": torch.device(f"cuda:{count - 1}")}
-    if not backbone.config.tie_embeddings:
-        table["lm_head"] = table["norm"]
+    free[0] = max(free[0] - rest, 0)
+    table = {"": torch.device("cuda:0")}
     done, gpu, room = 0.0, 0, free[0] / sum(free)
-    for i, space in enumerate(sizes):
-        if gpu + 1 < count and (done + space / 2) / sum(sizes) > room:
+    for i, space in enumerate(layers):
+        while gpu + 1 < count and (done + space / 2) / sum(layers) > room:
             gpu += 1
             room += free[gpu] / sum(free)
         table[f"layers.{i}"] = torch.device(f"cuda:{gpu}")

@@ -31,6 +31,15 @@ class Source(Protocol):
         ...
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out the initialisation of weights that have no values yet; torch would load its whole compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__module__ == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def build(config: BackboneConfig) -> Backbone:
     """An empty backbone on the meta device: shapes and names only. CheckpointError for figures that do not fit."""
     moe, turned = config.moe, config.rotary_dim or config.head_dim
@@ -54,7 +63,7 @@ def build(config: BackboneConfig) -> Backbone:
                 f"{moe.num_experts_per_token} chosen ones, found {moe.num_groups} groups of which "
                 f"{moe.num_groups_per_token} are kept; correct the file."
             )
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return Backbone(config)
 
 

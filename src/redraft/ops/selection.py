@@ -18,7 +18,9 @@ def best(score: Tensor, cand: Tensor) -> Tensor:
 def places(score: Tensor, cand: Tensor) -> Tensor:
     """(B, T) int64: 0 for the best candidate, 1 for the next...; columns that are no candidates come last."""
     order = score.masked_fill(~cand, NEG).argsort(dim=1, descending=True, stable=True)
-    return torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
 
 
 def top(score: Tensor, cand: Tensor, count: Tensor) -> Tensor:

@@ -15,15 +15,24 @@ NEG = float("-inf")
 
 
 class DrawValues(Protocol):
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-    confidence: str
-    precision: str
-    suppress: tuple[int, ...]
-    distrust: tuple[int, ...]
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def min_p(self) -> float: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+    @property
+    def confidence(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def suppress(self) -> tuple[int, ...]: ...
+    @property
+    def distrust(self) -> tuple[int, ...]: ...
 
 
 def filtered(z: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
@@ -51,7 +60,11 @@ def penalised(z: Tensor, tokens: Tensor, seen: Tensor, penalty: float) -> Tensor
 def sampled(z: Tensor, uniform: Tensor) -> Tensor:
     """(R,) ids drawn from softmax(z) by inverting its distribution function at uniform (R,) in (0, 1)."""
     cdf = z.double().softmax(-1).cumsum(-1)
-    return torch.searchsorted(cdf, (uniform[:, None] * cdf[:, -1:]).clamp(min=1e-300)).squeeze(-1).clamp(max=z.shape[-1] - 1)
+    return (
+        torch.searchsorted(cdf, (uniform[:, None] * cdf[:, -1:]).clamp(min=1e-300))
+        .squeeze(-1)
+        .clamp(max=z.shape[-1] - 1)
+    )
 
 
 def statistics(
@@ -115,4 +128,7 @@ def statistics(
     if "z1" in need:
         out["z1"] = peak
     out["prob"] = (source.gather(-1, token[:, None]).squeeze(-1) - norm).exp()
-    return {name: value.float() if value.is_floating_point() and draw.precision == "float32" else value for name, value in out.items()}
+    return {
+        name: value.float() if value.is_floating_point() and draw.precision == "float32" else value
+        for name, value in out.items()
+    }

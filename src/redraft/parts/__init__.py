@@ -25,9 +25,15 @@ def find(slot: str, name: str) -> type[Part]:
     if name not in names(slot):
         raise UnknownName(f"{slot} part", name, names(slot))
     module = importlib.import_module(f"{__name__}.{slot}.{name}")
-    own = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module.__name__]
+    own = [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, Part) and c.__module__ == module.__name__
+    ]
     if len(own) != 1:
-        raise RuntimeError(f"expected one part in {module.__name__}, found {len(own)}; move the others to files of their own")
+        raise RuntimeError(
+            f"expected one part in {module.__name__}, found {len(own)}; move the others to files of their own"
+        )
     return own[0]
 
 

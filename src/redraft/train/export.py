@@ -36,8 +36,8 @@ small tasks and nothing else; do not expect it to answer questions.
   prompts are many; `redraft/evals/task.py` and each task's file say how, and where not.
 - **Shares of the samples.** {mix}.
 - **Training.** Recipe `redraft_tiny` (`python -m redraft.train redraft_tiny`), seed {seed}: {steps:,} steps,
-  {samples:,} samples, {tokens:.1f} M tokens, {minutes:.0f} minutes on one CPU core; forward in bfloat16 over float32 weights. Muon
-  for the layers' matrices, AdamW for the rest; warm-up, flat, then linear decay to zero.
+  {samples:,} samples, {tokens:.1f} M tokens, {minutes:.0f} minutes on one CPU core; forward in bfloat16 over float32
+  weights. Muon for the layers' matrices, AdamW for the rest; warm-up, flat, then linear decay to zero.
 - **Infilling.** Part of the samples hide a span between a prefix and a suffix; a gap that is longer than what belongs
   there ends in end tokens.
 

@@ -49,6 +49,7 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
     """Write under another name, then move: a reader sees the old file or the new one."""
     part = path.with_name(path.name + ".part")
     save(part)
+    part.chmod(0o644)  # safetensors makes its files readable by their owner only
     os.replace(part, path)
 
 

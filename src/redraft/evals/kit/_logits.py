@@ -71,7 +71,9 @@ def ids_of(case: Any, what: str) -> Tensor:
     return ids[None] if ids.dim() == 1 else ids
 
 
-def everything(case: Any, model: Model, block_of: Callable[[str], int], skip: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def everything(
+    case: Any, model: Model, block_of: Callable[[str], int], skip: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
     """All plain logits, hidden states and router logits of a case; block_of(name) gives the block, 0 = full attention."""
     out: dict[str, Tensor] = {}
     tensors = case.tensors()
@@ -100,12 +102,19 @@ def recording(model: Model) -> Iterator[Seen]:
     """Each layer's input and the last norm's output; each router's scores before the squashing."""
     seen = Seen([], [])
     backbone: Any = model.backbone
-    hooks = [layer.register_forward_pre_hook(lambda _, args: seen.hidden.append(args[0].clone())) for layer in backbone.layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, args: seen.hidden.append(args[0].clone()))
+        for layer in backbone.layers
+    ]
     hooks.append(backbone.norm.register_forward_hook(lambda _, __, out: seen.hidden.append(out.clone())))
     for layer in backbone.layers:
         router = getattr(layer.mlp, "router", None)
         if router is not None:
-            hooks.append(router.register_forward_hook(lambda r, args, _: seen.router.append(F.linear(args[0].float(), r.weight.float()))))
+            hooks.append(
+                router.register_forward_hook(
+                    lambda r, args, _: seen.router.append(F.linear(args[0].float(), r.weight.float()))
+                )
+            )
     try:
         yield seen
     finally:

@@ -36,7 +36,9 @@ def generate(case: Case, params: Params) -> Run:
     method = make(
         "sdar",
         {
-            "strategy": STRATEGIES[params.take("remasking_strategy", "low_confidence_dynamic", only=list(STRATEGIES)[:3])],
+            "strategy": STRATEGIES[
+                params.take("remasking_strategy", "low_confidence_dynamic", only=list(STRATEGIES)[:3])
+            ],
             "steps": params.take("denoising_steps", block),
             "threshold": params.take("confidence_threshold", 0.85),
         },

@@ -15,7 +15,9 @@ from ._needed import seen
 class Dual(Cache):
     """A block's first forward runs and stores everything; later ones run the block alone and renew its K/V in place."""
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         needed = seen(s, want, sight)
         run = needed & ((seg.age[:, :1] == 0) | seg.open)
         return run, needed & ~run, run, want

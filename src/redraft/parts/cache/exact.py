@@ -26,7 +26,9 @@ class Exact(Cache):
     fuse: bool = True
     needs: ClassVar[tuple[str, ...]] = ("block",)
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sealed = final(s, seg, sight)
         needed = seen(s, want, sight)
         read = needed & sealed & (s.stored > 0)

@@ -16,6 +16,8 @@ from ._needed import seen
 class None_(Cache):
     """Recompute everything, store nothing."""
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         none = torch.zeros_like(want)
         return seen(s, want, sight), none, none, want

@@ -16,7 +16,9 @@ from ._needed import seen
 class Prefix(Cache):
     """A block's first forward runs everything and stores the prefix; later ones run the block and all after it, storing nothing."""
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         needed = seen(s, want, sight)
         before = s.columns < amin_where(s.columns.expand_as(want), seg.open, NEVER)
         fresh = seg.age[:, :1] == 0

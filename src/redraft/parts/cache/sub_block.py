@@ -22,7 +22,9 @@ class SubBlock(Cache):
 
     needs: ClassVar[tuple[str, ...]] = ("block",)
 
-    def plan(self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def plan(
+        self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sealed = final(s, seg, sight)
         needed = seen(s, want, sight)
         # exact only if written after the last commit among all it sees, its own block included

@@ -35,4 +35,5 @@ class Uniform(Canvas):
             whole.append(replace(p, num_new=length, budget=p.budget or num_blocks * self.forwards + 1))
         s = lay(whole, traits, device)
         noise = (s.noise.uniform(s.seed, s.step, s.columns, 4) * traits.vocab).long()
-        return replace(s, tokens=torch.where(s.unknown, noise, s.tokens))
+        goal = s.start + torch.tensor([p.num_new for p in prompts], dtype=torch.int64, device=device)
+        return replace(s, tokens=torch.where(s.unknown, noise, s.tokens), goal=goal)

@@ -31,7 +31,11 @@ class Carry(Select):
         self, s: State, seg: Segments, pred: Prediction, score: Tensor, cand: Tensor, m: Leaves
     ) -> tuple[Tensor, Leaves]:
         age = seg.age[:, :1]
-        steps = torch.full_like(age, self.steps) if self.steps else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1]).clamp(min=1)
+        steps = (
+            torch.full_like(age, self.steps)
+            if self.steps
+            else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1]).clamp(min=1)
+        )
         left = torch.where(age == 0, 0, m["left"])
         count = (torch.where(age < steps, seg.size[:, :1] // steps, 0) + left).clamp(min=1)
         place = places(score, cand)

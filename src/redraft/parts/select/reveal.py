@@ -25,7 +25,11 @@ class Reveal(Select):
         self, s: State, seg: Segments, pred: Prediction, score: Tensor, cand: Tensor, m: Leaves
     ) -> tuple[Tensor, Leaves]:
         age = seg.age[:, :1]
-        steps = torch.full_like(age, self.steps) if self.steps else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1])
+        steps = (
+            torch.full_like(age, self.steps)
+            if self.steps
+            else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1])
+        )
         steps = steps.clamp(min=1)
         t = 1 + (self.eps - 1) * age / steps
         share = torch.where(age >= steps - 1, 1.0, 1 - (t + (self.eps - 1) / steps) / t)

@@ -39,7 +39,11 @@ class TimeGrid(Select):
     ) -> tuple[Tensor, Leaves]:
         at = torch.where(seg.age[:, :1] == 0, self.first, m["at"])
         num = cand.sum(1, keepdim=True)
-        steps = torch.full_like(at, self.steps) if self.steps else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1])
+        steps = (
+            torch.full_like(at, self.steps)
+            if self.steps
+            else torch.where(seg.steps[:, :1] > 0, seg.steps[:, :1], seg.size[:, :1])
+        )
         steps = steps.clamp(min=1, max=LONGEST)
         last = steps - 1
         time = linspace(self.eps, steps, self.steps or LONGEST)

@@ -17,6 +17,9 @@ from .traits import Traits
 from .types import BUDGET, SETTLED, Ask, Edit, Prediction, Prompt, Segments, State
 
 
+IDLE = 1000  # most steps in a row without a forward
+
+
 class Executor(Protocol):
     """Runs asks; never sees State."""
 
@@ -202,6 +205,7 @@ def decode(decoder: Decoder, executor: Executor, state: State, on_step: Callable
     """Runs every request to its end and returns the final State, rows in the order given. Finished rows leave at once."""
     final: dict[int, State] = {}
     rows = list(range(state.done.shape[0]))
+    idle = 0
     s = state
     while True:
         ended = s.done.tolist()
@@ -216,6 +220,11 @@ def decode(decoder: Decoder, executor: Executor, state: State, on_step: Callable
             return join_states([final[i] for i in range(len(final))])
         plan = decoder.ask(s)
         after = decoder.absorb(s, plan, executor.run(plan.asks))
+        idle = 0 if bool(plan.run.any()) else idle + 1
+        if idle > IDLE:
+            raise RedraftError(
+                f"expected {decoder.method} to ask for a forward or to end, found neither in {IDLE} steps; one of its parts is wrong."
+            )
         if on_step is not None:
             on_step(Step(tuple(rows), s, after, plan))
         s = after

@@ -26,6 +26,7 @@ NAMES = {
     "Report",
     "Result",
     "Traits",
+    "Trajectory",
     "UnknownName",
     "Unreachable",
     "Unsupported",
@@ -36,6 +37,7 @@ NAMES = {
     "load",
     "methods_table",
     "models_table",
+    "wrap",
 }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redraft.api import load as load
     from redraft.api import methods_table as methods_table
     from redraft.api import models_table as models_table
+    from redraft.api import wrap as wrap
     from redraft.core.errors import BadInput as BadInput
     from redraft.core.errors import CheckpointError as CheckpointError
     from redraft.core.errors import RedraftError as RedraftError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from redraft.core.errors import Unreachable as Unreachable
     from redraft.core.errors import Unsupported as Unsupported
     from redraft.core.traits import Traits as Traits
+    from redraft.core.trajectory import Trajectory as Trajectory
 
 _HOME = {
     "BadInput": "redraft.core.errors",
@@ -41,6 +43,7 @@ _HOME = {
     "Report": "redraft.api",
     "Result": "redraft.api",
     "Traits": "redraft.core.traits",
+    "Trajectory": "redraft.core.trajectory",
     "UnknownName": "redraft.core.errors",
     "Unreachable": "redraft.core.errors",
     "Unsupported": "redraft.core.errors",
@@ -50,6 +53,7 @@ _HOME = {
     "load": "redraft.api",
     "methods_table": "redraft.api",
     "models_table": "redraft.api",
+    "wrap": "redraft.api",
 }
 
 __all__ = [
@@ -60,6 +64,7 @@ __all__ = [
     "Report",
     "Result",
     "Traits",
+    "Trajectory",
     "UnknownName",
     "Unreachable",
     "Unsupported",
@@ -70,6 +75,7 @@ __all__ = [
     "load",
     "methods_table",
     "models_table",
+    "wrap",
 ]
 
 

@@ -123,8 +123,9 @@ class Oracle:
         banned = () if self.traits.mask is None else (self.traits.mask,)
         held = ask.tokens if ask.held is None else ask.held
         values = statistics(
-            z[row, column], replace(ask.draw, rows=None), ask.need, banned, self.traits.vocab,
+            z[row, column], ask.draw, ask.need, banned, self.traits.vocab,
             uniform=None if ask.uniform is None else ask.uniform[row, column], held=held[row, column], top=max(ask.top, 2),
+            temperature=None if ask.draw.rows is None else ask.draw.rows[row],
         )  # fmt: skip
         out = {}
         for name, value in values.items():

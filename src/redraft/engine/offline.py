@@ -200,6 +200,7 @@ class OfflineExecutor:
                 self.backbone.head(x[cut]), ask.draw, ask.need, banned, self.traits.vocab,
                 uniform=None if ask.uniform is None else ask.uniform[row[cut], col[cut]],
                 held=None if held is None else held[cut], history=history, top=ask.top,
+                temperature=None if ask.draw.rows is None else ask.draw.rows[row[cut]],
             )  # fmt: skip
             for name, value in values.items():
                 fields.setdefault(name, []).append(value)

@@ -19,7 +19,7 @@ from ..parts.score.margin import Margin
 from ..parts.select.reveal import Reveal
 from ..parts.select.time_grid import TimeGrid
 from ..parts.sight.default import Default
-from ..parts.stop.full import Full
+from ..parts.stop.eos import Eos
 
 PAPER = "arXiv:2508.15487"
 PROVENANCE = "authors' code (generation_utils.py)"
@@ -58,5 +58,5 @@ def dream(
         draw=Sample(temperature, top_k, top_p, confidence="filtered"),
         guide=NoGuide(),
         commit=Rule(Gumbel(score, alg_temp) if alg_temp else score, select),
-        stop=Full(),
+        stop=Eos(),
     )

@@ -143,7 +143,8 @@ SLOT_OF = {"Canvas": "canvas", "Schedule": "schedule", "Look": "sight", "Cache":
 
 def value(node: ast.expr, hint: Any, where: str, slot: str) -> Any:
     """A literal or a part, checked against the annotation."""
-    if isinstance(node, ast.Call) or (isinstance(node, ast.Name) and _is_part(hint)):
+    nothing = isinstance(node, ast.Name) and node.id.lower() == "none" and type(None) in typing.get_args(hint)
+    if isinstance(node, ast.Call) or (isinstance(node, ast.Name) and _is_part(hint) and not nothing):
         return part(node, slot)
     if isinstance(node, ast.Name) and node.id.lower() in ("none", "true", "false"):
         found: Any = {"none": None, "true": True, "false": False}[node.id.lower()]
@@ -219,27 +220,29 @@ def part(node: ast.expr, slot: str) -> Part:
         key = keyword.arg
         if key is None or key not in fields:
             raise UnknownName(f"field of {name}", str(key), fields)
-        kind = next(
-            (
-                SLOT_OF[h.__name__]
-                for h in (typing.get_args(hints[key]) or (hints[key],))
-                if getattr(h, "__name__", "") in SLOT_OF
-            ),
-            key,
+        found = value(
+            keyword.value,
+            hints[key] if not isinstance(keyword.value, ast.Call) else Part,
+            f"{name}({key}=...)",
+            _home(hints[key], key),
         )
-        if kind == key and isinstance(keyword.value, ast.Call):
-            kind = next(
-                (
-                    parts.slot_of_class(h)
-                    for h in (typing.get_args(hints[key]) or (hints[key],))
-                    if isinstance(h, type) and issubclass(h, Part)
-                ),
-                key,
+        options = typing.get_args(hints[key]) or (hints[key],)
+        if isinstance(found, Part) and not isinstance(found, options):
+            raise BadInput(
+                f"expected {_named(hints[key])} for {name}({key}=...), found the part {parts.name_of(found)}(); use another part."
             )
-        args[key] = value(
-            keyword.value, hints[key] if not isinstance(keyword.value, ast.Call) else Part, f"{name}({key}=...)", kind
-        )
+        args[key] = found
     return cls(**args)
+
+
+def _home(hint: Any, key: str) -> str:
+    """The slot whose parts a field takes; the field's own name where it takes none."""
+    for option in typing.get_args(hint) or (hint,):
+        if getattr(option, "__name__", "") in SLOT_OF:
+            return SLOT_OF[option.__name__]
+        if isinstance(option, type) and issubclass(option, Part):
+            return parts.slot_of_class(option)
+    return key
 
 
 def show(x: Any) -> str:

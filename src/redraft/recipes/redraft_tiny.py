@@ -45,6 +45,21 @@ STAGES = (
             ("story", 0.03),
         ),
     ),
+    Stage(
+        1214,
+        128,
+        (
+            ("addition", 0.56),
+            ("reverse", 0.15),
+            ("sort", 0.13),
+            ("sudoku4", 0.05),
+            ("multiply", 0.03),
+            ("list_items", 0.02),
+            ("shuffle", 0.02),
+            ("json", 0.02),
+            ("story", 0.02),
+        ),
+    ),
 )
 
 RECIPE = Recipe(

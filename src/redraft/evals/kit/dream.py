@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...methods import make
+from ...parts.stop.full import Full
 from ..conform import Case, Params, Run
 from ._logits import everything
 from ._prompts import prompts
@@ -27,5 +28,6 @@ def generate(case: Case, params: Params) -> Run:
             "top_p": params.take("top_p", None) or 1.0,
             "top_k": params.take("top_k", 50) or 0,
         },
+        {"stop": Full(whole=True)},
     )
     return Run(case.model(), method, prompts(case.meta, params.take("max_new_tokens")))

@@ -17,9 +17,9 @@ def config(raw: Raw) -> BackboneConfig:
     only(raw, "routed_scaling_factor", 1)
     layers = size(raw, "num_hidden_layers")
     sparse = raw.get("moe_layer_freq") or [1] * layers
-    if not isinstance(sparse, list) or len(sparse) != layers:
+    if not isinstance(sparse, list) or len(sparse) < layers:
         raise CheckpointError(
-            f"config.json must give 'moe_layer_freq' as {layers} numbers, one per layer, found "
+            f"config.json must give 'moe_layer_freq' as {layers} numbers or more, one per layer, found "
             f"{sparse!r}; correct the file."
         )
     query, kv, head = heads(raw)
@@ -49,7 +49,7 @@ def config(raw: Raw) -> BackboneConfig:
             shared_size=raw.get("shared_expert_intermediate_size") or 0,
             # the published code never divides by the sum, whatever norm_topk_prob says
             normalise=False,
-            dense_layers=frozenset(i for i, one in enumerate(sparse) if one == 0),
+            dense_layers=frozenset(i for i, one in enumerate(sparse[:layers]) if one == 0),
         ),
     )
 

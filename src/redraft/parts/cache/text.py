@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,6 +17,8 @@ class Text(Cache):
     """Text that is not stored yet (the prompt, then each finished canvas) runs in the forward of the canvas that
     first reads it: at every layer the canvas needs that layer's text only, so encoding it costs no forward of its
     own."""
+
+    needs: ClassVar[tuple[str, ...]] = ("uniform",)
 
     def plan(
         self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ...core.slots import Drawing, Leaves
 from ...core.types import Draw, Segments, State
@@ -22,6 +23,7 @@ class Annealed(Drawing):
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     suppress: tuple[int, ...] = ()
+    needs: ClassVar[tuple[str, ...]] = ("uniform",)
 
     def draw(self, s: State, seg: Segments, m: Leaves) -> Draw:
         left = (self.steps - seg.age[:, 0]).clamp(min=0) / self.steps

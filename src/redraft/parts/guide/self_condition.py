@@ -20,6 +20,7 @@ class SelfCondition(Guide):
     gets none. The embeddings stay with the executor, as K/V does; only the first open column they belong to is
     remembered here."""
 
+    needs: ClassVar[tuple[str, ...]] = ("uniform",)
     leaves: ClassVar[Mapping[str, Kind]] = {"at": "row"}
 
     def init(self, s: State) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -18,6 +19,7 @@ class EncoderDecoder(Look):
     below the gap's."""
 
     size: int = 0
+    needs: ClassVar[tuple[str, ...]] = ("uniform",)
 
     def sight(self, s: State) -> Sight:
         pos = (s.valid.cumsum(1) - 1).clamp(min=0)

@@ -21,6 +21,7 @@ demo: $(VENV)/.core
 test: $(VENV)/.all
 	$(PY) -m pytest -m "not slow" $(PYTEST_FLAGS)
 
+full: export REDRAFT_FULL := 1
 full: $(VENV)/.all
 	$(PY) -m pytest $(PYTEST_FLAGS)
 

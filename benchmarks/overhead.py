@@ -8,12 +8,11 @@ rows in the same tiles, the same statistics. No index, no mask, no request is lo
 from __future__ import annotations
 
 import statistics as stats
-from typing import Any
 
 import torch
+from common import DTYPES, Clock, masked, options, parameters, prompts, setting, show, small, typical
 from torch import Tensor
 
-from common import Clock, DTYPES, masked, options, parameters, prompts, setting, show, small, typical
 from redraft.core.loop import Decoder, Step, decode
 from redraft.core.types import State
 from redraft.engine.offline import TILE, OfflineExecutor

@@ -26,7 +26,14 @@ def test_demo_json(run: Run, api: Any) -> None:
     rows = json.loads(run("demo", "--json")[1])
     assert len(rows) == 8 and {row["task"] for row in rows} == {"addition", "sudoku", "infill", "story"}
     assert len({row["method"] for row in rows}) == 2
-    assert [row["correct"] for row in rows] == [False] * 4 + [None] * 4
+    assert [row["correct"] for row in rows] == [False] * 6 + [None] * 2
+
+
+def test_demo_judges_the_filled_object() -> None:
+    from redraft.cli.demo import fits
+
+    assert fits(' "kind": "cat", "age": 4,')
+    assert not fits(' "kind": "cat",') and not fits("")
 
 
 def test_doctor(run: Run, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from redraft.models import Model, load
 from tests.kit import cases
 
 from .calls import EVERY, variants
-from .worlds import KINDS, fits, tiny
+from .worlds import FULL, KINDS, fits, tiny
 
 BOX = Path(redraft.__file__).parent / "assets" / "redraft-tiny" / "model.safetensors"
 
@@ -151,22 +151,21 @@ def kit_model(name: str) -> Model:
     return load(str((folder.parent / meta["ckpt"]).resolve()), mask_id=meta["mask_id"], dtype="float32")
 
 
-REQUESTS = [[3, 14, 15, 92], [65], [35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79], [50, 28, 84, 19, 71, 69, 39]]
+REQUESTS = [[3, 14, 15, 92], [65], [35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79]]
 
 
 def changes(result: Any) -> list[list[tuple[int, int, int, str]]]:
     return [[(c.forward, c.column, c.token, c.kind) for c in group] for group in result.trajectory.forwards()]
 
 
-def equal_alone_and_in_company(model: Model, text: str, new: int = 10) -> None:
-    seeds = [7, 11, 13, 17]
+def equal_alone_and_in_company(model: Model, text: str, new: int = 7) -> None:
+    seeds = [7, 11, 13]
     together = redraft.generate(model, REQUESTS, method=text, max_new_tokens=new, seed=seeds)
-    order = [2, 0, 3, 1]
+    order = [2, 0, 1]
     moved = redraft.generate(model, [REQUESTS[i] for i in order], method=text, max_new_tokens=new, seed=[seeds[i] for i in order])
-    split = redraft.generate(model, REQUESTS, method=text, max_new_tokens=new, seed=seeds, batch_size=3)
     for i, request in enumerate(REQUESTS):
         alone = redraft.generate(model, request, method=text, max_new_tokens=new, seed=seeds[i])
-        for other in (together[i], moved[order.index(i)], split[i]):
+        for other in (together[i], moved[order.index(i)]):
             assert (other.tokens, other.forwards, other.finish) == (alone.tokens, alone.forwards, alone.finish)
             assert changes(other) == changes(alone)
         assert alone.forwards <= 4 * 40 + 64
@@ -181,7 +180,9 @@ def test_a_request_decodes_alone_as_in_any_batch_and_order(family: str) -> None:
     model = kit_model(next(n for n in kit_models() if n.startswith(f"{family}/")))
     ran = 0
     for name in methods.names():
-        for text in texts(name)[:: 3 if name in ("llada", "fast_dllm") else 2]:
+        greedy = [t for t in texts(name) if "temp" not in t]
+        drawn = [t for t in texts(name) if "temp" in t]
+        for text in texts(name) if FULL else (greedy[len(family) % len(greedy)], drawn[0] if drawn else greedy[0]):
             if fits(methods.parse(text), model.traits):
                 equal_alone_and_in_company(model, text)
                 ran += 1

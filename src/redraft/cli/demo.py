@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from textwrap import wrap
 from typing import Any
 
 from rich import box
@@ -16,22 +18,24 @@ from redraft.evals.task import Problem
 
 METHODS = ("llada(block=8)", "fast_dllm(threshold=0.9)")
 
-INFILL = Problem(
-    "Once upon a time, there was a little dog named Max. Max liked to",
-    "",
-    16,
-    suffix=" He ran home to his mom and they were very happy.",
-)
+INFILL = Problem('json pet: {"name": "Mia",', "", 24, suffix=' "good": true}')
 STORY = Problem("One day, there was a girl named Anna by the river.", "", 96)
 
 
-def problems() -> Iterator[tuple[str, Problem, Any]]:
-    """(title, problem, task that checks it or None)."""
+def problems() -> Iterator[tuple[str, Problem, Callable[[str], bool] | None]]:
+    """(title, problem, whether an answer is correct: None where there is no right answer)."""
     for title, name, index in (("addition", "addition", 0), ("sudoku", "sudoku4", 1)):
         task = tasks.get(name)
-        yield title, task.problem(0, index), task
-    yield "infill", INFILL, None
+        problem = task.problem(0, index)
+        yield title, problem, partial(task.correct, problem)
+    yield "infill", INFILL, fits
     yield "story", STORY, None
+
+
+def fits(gap: str) -> bool:
+    """Do the prompt, the gap and the suffix make the object that was asked for?"""
+    head, colon, opening = INFILL.prompt.partition(":")
+    return tasks.get("json").correct(Problem(head + colon, "", 1), opening + gap + INFILL.suffix)
 
 
 def play(model: Any, console: Console | None) -> list[dict[str, Any]]:
@@ -39,7 +43,7 @@ def play(model: Any, console: Console | None) -> list[dict[str, Any]]:
     from redraft import api
 
     rows = []
-    for title, problem, task in problems():
+    for title, problem, correct in problems():
         if console:
             console.print(Text(f"\n{title}", "bold"))
             console.print(
@@ -61,7 +65,7 @@ def play(model: Any, console: Console | None) -> list[dict[str, Any]]:
                 "forwards": result.forwards,
                 "tokens_per_forward": result.tokens_per_forward,
                 "seconds": result.seconds,
-                "correct": task.correct(problem, result.text) if task else None,
+                "correct": correct(result.text) if correct else None,
             }
             rows.append(row)
             if console:
@@ -75,8 +79,9 @@ def play(model: Any, console: Console | None) -> list[dict[str, Any]]:
 def _show(console: Console, row: dict[str, Any]) -> None:
     console.print(Text(f"  {row['method']}", "cyan"))
     verdict = {True: "  (correct)", False: "  (wrong)", None: ""}[row["correct"]]
-    for line in printable(row["text"]).strip().splitlines() or [""]:
-        console.print(Text.assemble("    ", (line, "bold"), verdict))
+    lines = [piece for line in printable(row["text"]).strip().splitlines() for piece in wrap(line, 90)] or [""]
+    for at, line in enumerate(lines, 1):
+        console.print(Text.assemble("    ", (line, "bold"), verdict if at == len(lines) else ""))
     console.print(
         Text(f"    {row['forwards']} forwards, {row['tokens_per_forward']:.2f} tokens per forward", "dim italic")
     )

@@ -176,7 +176,7 @@ class Decoder:
 
 def keep(s: State, part: str, leaves: object) -> State:
     """The state with one part's memory replaced; finished rows keep theirs by never being read again."""
-    if not leaves and part not in s.memory:
+    if leaves is s.memory.get(part) or (not leaves and part not in s.memory):
         return s
     return replace(s, memory={**s.memory, part: leaves})  # type: ignore[dict-item]
 

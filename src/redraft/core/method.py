@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 from .errors import Unsupported
 from .part import Part
@@ -47,7 +48,7 @@ class Method:
     def needs(self) -> frozenset[str]:
         return frozenset(need for part in self.parts() for need in part.needs)
 
-    @property
+    @cached_property  # asked for in every step
     def reads(self) -> frozenset[str]:
         return frozenset(name for part in self.parts() for name in part.reads)
 

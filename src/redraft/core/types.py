@@ -144,7 +144,7 @@ class Sight:
 class Draw:
     """How a token and its confidence come from logits, applied inside the logit tiles.
 
-    Filters (temperature, then top-p, then top-k, then min-p) shape the draw; `confidence` says whether prob, margin and entropy are
+    Filters (temperature, then top-p, then top-k or the other way round, then min-p) shape the draw; `confidence` says whether prob, margin and entropy are
     read from the filtered distribution or from the raw one. The ban on the mask id and on ids above the vocabulary is always applied
     to the arg max and the draw, never to the normaliser.
     """
@@ -158,6 +158,7 @@ class Draw:
     precision: Literal["float32", "float64"] = "float32"
     suppress: tuple[int, ...] = ()  # logits become -inf before everything else
     distrust: tuple[int, ...] = ()  # may be drawn, but their probability counts as nothing
+    top_k_first: bool = False
     rows: Tensor | None = field(
         default=None, compare=False
     )  # (B',) temperatures in place of `temperature`, all above 0

@@ -261,7 +261,7 @@ class DiffusionGemmaExecutor:
         if "lse" in ask.need:
             out["lse"] = z.logsumexp(-1)
         z = z / (draw.rows[rows].to(z.dtype)[:, None] if draw.rows is not None else draw.temperature or 1.0)
-        z = filtered(z, draw.top_k, draw.top_p, draw.min_p)
+        z = filtered(z, draw.top_k, draw.top_p, draw.min_p, draw.top_k_first)
         probs = z.softmax(-1)
         if "entropy" in ask.need:
             out["entropy"] = torch.special.entr(probs).sum(-1)

@@ -189,7 +189,8 @@ class OfflineExecutor:
         x = hidden[members[0]][source]
         if len(members) > 1:
             x = sum(packed[i].ask.weight * hidden[i][source] for i in members)  # type: ignore[assignment]
-        fields: dict[str, list[Tensor]] = {}
+        # filled tile by tile: small tensors kept from each tile would lie between the freed large ones, and the heap would grow
+        made: dict[str, Tensor] = {}
         step = max(1, self.tile // self.backbone.head_weight.shape[0])
         held = (ask.tokens if ask.held is None else ask.held)[row, col] if "held" in ask.need else None
         banned = () if self.traits.mask is None else (self.traits.mask,)
@@ -203,14 +204,10 @@ class OfflineExecutor:
                 temperature=None if ask.draw.rows is None else ask.draw.rows[row[cut]],
             )  # fmt: skip
             for name, value in values.items():
-                fields.setdefault(name, []).append(value)
-        return Prediction(got=got, **{name: spread(torch.cat(v), got.shape, row, col) for name, v in fields.items()})  # type: ignore[arg-type]
-
-
-def spread(value: Tensor, shape: torch.Size, row: Tensor, col: Tensor) -> Tensor:
-    out = torch.zeros(*shape, *value.shape[1:], dtype=value.dtype, device=value.device)
-    out[row, col] = value
-    return out
+                if name not in made:
+                    made[name] = value.new_zeros(*got.shape, *value.shape[1:])
+                made[name][row[cut], col[cut]] = value
+        return Prediction(got=got, **made)  # type: ignore[arg-type]
 
 
 def nothing(ask: Ask) -> Prediction:

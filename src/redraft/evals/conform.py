@@ -237,8 +237,8 @@ def check_run(case: Case, run: Run) -> None:
     final = decode(decoder, executor, decoder.start(run.prompts), watch)
     expected = recorded(meta, len(run.prompts))
     for row, (want, have) in enumerate(zip(expected, commits, strict=True)):
-        goal = int(final.start[row]) + len(meta["output_ids"][row]) if meta["output"] == "generated" else None
-        compare_commits(row, want, have, goal)
+        before = int(final.start[row]) if meta["output"] == "generated" else 0
+        compare_commits(row, want, have, before + len(meta["output_ids"][row]))
     compare_output(case, run, final)
     forwards = int(final.nfe.max())
     if forwards > meta["nfe_forward_calls"]:
@@ -262,10 +262,10 @@ def recorded(meta: Mapping[str, Any], num_rows: int) -> list[list[tuple[int, dic
 
 
 def compare_commits(
-    row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int | None
+    row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int
 ) -> None:
-    """goal: where only the answer was recorded, the last forward's changes were read off it, so columns from goal on are not listed."""
-    if goal is not None and have and len(have) >= len(want) and (len(have) > len(want) or have[-1] != want[-1][1]):
+    """goal: where the recorded output ends; the last forward's changes were read off it, so columns from there on are not listed."""
+    if have and len(have) >= len(want) and (len(have) > len(want) or have[-1] != want[-1][1]):
         listed = {c: t for c, t in have[-1].items() if c < goal}
         have = [*have[:-1], listed] if listed else have[:-1]
     for i in range(max(len(want), len(have))):
@@ -283,10 +283,17 @@ def show(change: Mapping[int, int]) -> str:
 def compare_output(case: Case, run: Run, final: State) -> None:
     meta = case.meta
     mask = int(meta["mask_id"])
-    for row, expected in enumerate(meta["output_ids"]):
-        start = int(final.start[row])
+    if len(meta["output_ids"]) != len(run.prompts):
+        raise Mismatch(f"the recording has {len(run.prompts)} prompts but {len(meta['output_ids'])} outputs")
+    for row, padded in enumerate(meta["output_ids"]):
+        start, end = int(final.start[row]), int(final.end[row])
+        expected = list(padded)
+        while expected and expected[-1] == -1:  # rows of unequal length
+            expected.pop()
         if meta["output"] == "canvas":
             found = final.tokens[row].tolist()
+            if len(expected) < end and not set(expected[start:]) & set(run.model.traits.eos):
+                raise Mismatch(f"row {row}: expected {len(expected)} tokens, of which none ends the answer, found {end}")
         elif meta["output"] == "generated":
             found = final.tokens[row, start : start + run.length].tolist()
             ends = [i for i, token in enumerate(found) if token in run.ends]
@@ -296,8 +303,9 @@ def compare_output(case: Case, run: Run, final: State) -> None:
         else:
             raise Mismatch(f"output {meta['output']!r} is not known here (known: canvas, generated)")
         for i, token in enumerate(expected):
-            if token == -1 or (token == mask and (meta["output"] == "generated" or i >= start)):
-                continue  # padding, or the unwritten tail after a stop
+            column = i if meta["output"] == "canvas" else start + i
+            if token == mask and column >= start and column < final.known.shape[1] and not bool(final.known[row, column]):
+                continue  # the unwritten tail after a stop
             if i >= len(found) or found[i] != token:
                 raise Mismatch(
                     f"row {row}, position {i}: expected token {token}, found {found[i] if i < len(found) else 'nothing'}"

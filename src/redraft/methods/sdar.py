@@ -54,7 +54,7 @@ def sdar(
         schedule=Blocks(block, "position"),
         sight=Default(),
         cache=Exact(),
-        draw=Sample(temperature, top_k, top_p, confidence="filtered"),
+        draw=Sample(temperature, top_k, top_p, confidence="filtered", top_k_first=True),
         guide=NoGuide(),
         commit=Rule(score, selects[strategy]),
         stop=Eos("block"),

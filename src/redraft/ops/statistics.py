@@ -25,6 +25,8 @@ class DrawValues(Protocol):
     @property
     def top_p(self) -> float: ...
     @property
+    def top_k_first(self) -> bool: ...
+    @property
     def min_p(self) -> float: ...
     @property
     def repetition_penalty(self) -> float: ...
@@ -38,19 +40,25 @@ class DrawValues(Protocol):
     def distrust(self) -> tuple[int, ...]: ...
 
 
-def filtered(z: Tensor, top_k: int, top_p: float, min_p: float) -> Tensor:
-    """Logits (R, V) outside the kept set become -inf: top-p, then top-k (ties of the k-th are kept), then min-p."""
+def filtered(z: Tensor, top_k: int, top_p: float, min_p: float, top_k_first: bool = False) -> Tensor:
+    """Logits (R, V) outside the kept set become -inf: top-p, then top-k (ties of the k-th are kept; or the other way round), then min-p."""
+    if top_k_first:
+        z = kept(z, top_k)
     if top_p < 1.0:
         ordered, order = z.sort(dim=-1, descending=True)
         over = ordered.softmax(-1).cumsum(-1) > top_p
         over = torch.cat((torch.zeros_like(over[:, :1]), over[:, :-1]), -1)
         z = z.masked_fill(torch.zeros_like(over).scatter(-1, order, over), NEG)
-    if 0 < top_k < z.shape[-1]:
-        z = z.masked_fill(z < z.topk(top_k, -1).values[:, -1:], NEG)
+    if not top_k_first:
+        z = kept(z, top_k)
     if min_p > 0.0:
         p = z.softmax(-1)
         z = z.masked_fill(p < min_p * p.amax(-1, keepdim=True), NEG)
     return z
+
+
+def kept(z: Tensor, top_k: int) -> Tensor:
+    return z.masked_fill(z < z.topk(top_k, -1).values[:, -1:], NEG) if 0 < top_k < z.shape[-1] else z
 
 
 def penalised(z: Tensor, tokens: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -124,7 +132,7 @@ def statistics(
         shaped = z / temperature.to(z.dtype)[:, None]
     elif draw.temperature > 0 and draw.temperature != 1.0:
         shaped = z / draw.temperature
-    shaped = filtered(shaped, draw.top_k, draw.top_p, draw.min_p)
+    shaped = filtered(shaped, draw.top_k, draw.top_p, draw.min_p, draw.top_k_first)
     source = shaped if draw.confidence == "filtered" else z
     if draw.distrust:
         source = source.index_fill(1, torch.tensor(draw.distrust, device=z.device), NEG)

@@ -45,6 +45,7 @@ class Recipe:
     steps: int = 10_000  # a run may end earlier, by the clock
     seed: int = 0
     bf16: bool = False  # forward and backward in bfloat16 over float32 weights
+    num_stories: int = 0  # 0: all of the file; else the so many shortest
     stories: str = "../shared/data/tinystories_sample/stories.jsonl.gz"
 
     def stage(self, step: int) -> Stage:

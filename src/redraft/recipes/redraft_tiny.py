@@ -60,6 +60,36 @@ STAGES = (
             ("story", 0.02),
         ),
     ),
+    Stage(
+        1746,
+        120,
+        (
+            ("addition", 0.46),
+            ("reverse", 0.06),
+            ("sort", 0.20),
+            ("sudoku4", 0.12),
+            ("multiply", 0.04),
+            ("list_items", 0.03),
+            ("shuffle", 0.04),
+            ("json", 0.035),
+            ("story", 0.015),
+        ),
+    ),
+    Stage(
+        2238,
+        128,
+        (
+            ("addition", 0.36),
+            ("reverse", 0.14),
+            ("sort", 0.19),
+            ("sudoku4", 0.08),
+            ("multiply", 0.035),
+            ("list_items", 0.045),
+            ("shuffle", 0.06),
+            ("json", 0.04),
+            ("story", 0.05),
+        ),
+    ),
 )
 
 RECIPE = Recipe(
@@ -87,4 +117,5 @@ RECIPE = Recipe(
     optimiser=Optimiser(),
     steps=20_000,
     bf16=True,
+    num_stories=200,  # few enough to be learned in the time; the first four stages saw all
 )

@@ -42,10 +42,12 @@ class Sample:
         return len(self.prompt) + len(self.answer) + len(self.suffix)
 
 
-def read_stories(path: Path) -> list[str]:
-    """Texts of a .jsonl.gz file with a `text` field a line."""
+def read_stories(path: Path, limit: int = 0) -> list[str]:
+    """Texts of a .jsonl.gz file with a `text` field a line; limit > 0: the so many shortest that begin like a story."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line)["text"].strip() for line in lines]
+        texts = [str(json.loads(line)["text"]).strip() for line in lines]
+    whole = {t for t in texts if t.startswith(("Once", "One day", "There ")) and t.endswith((".", "!", "?", '"'))}
+    return sorted(whole, key=lambda t: (len(t), t))[:limit] if limit else texts
 
 
 class Source:

@@ -209,7 +209,9 @@ def train(
     stop_after: leave after that step with a checkpoint, as if interrupted.
     """
     path = stories or Path(recipe.stories)
-    source = Source(tokenizer, recipe.block, recipe.seed, read_stories(path) if path.exists() else None)
+    source = Source(
+        tokenizer, recipe.block, recipe.seed, read_stories(path, recipe.num_stories) if path.exists() else None
+    )
     run = Run(recipe, source, out)
     out.mkdir(parents=True, exist_ok=True)
     if resume and run.resume():

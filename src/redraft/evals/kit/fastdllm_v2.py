@@ -51,7 +51,7 @@ def generate(case: Case, params: Params) -> Run:
     method = make(
         "fast_dllm_v2",
         {
-            "threshold": float(params.take("threshold", 0.9)),
+            "threshold": float(params.take("threshold", 1)),
             "sub_block": params.take("small_block_size", 8),
             "block_cache": params.take("use_block_cache", False),
         },

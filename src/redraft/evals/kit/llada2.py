@@ -23,6 +23,7 @@ def logits(case: Case) -> dict[str, Tensor]:
 
 def generate(case: Case, params: Params) -> Run:
     params.take("temperature", 0.0, only=[0.0])
+    params.take("top_p"), params.take("top_k")  # without effect at temperature 0
     length = params.take("gen_length", 2048)
     steps = min(params.take("steps", 32), length // params.take("minimal_topk", 1))
     early = params.take("eos_early_stop", False)

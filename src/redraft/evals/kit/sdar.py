@@ -7,6 +7,8 @@ import re
 from torch import Tensor
 
 from ...methods import make
+from ...parts.score.leftmost import Leftmost
+from ...parts.select.entropy_bound import EntropyBound
 from ...parts.stop.eos import Eos
 from ..conform import Case, Params, Run
 from ._logits import everything
@@ -30,19 +32,21 @@ def logits(case: Case) -> dict[str, Tensor]:
 
 def generate(case: Case, params: Params) -> Run:
     params.take("temperature", 1.0, only=[1.0])
-    params.take("top_k", 0, only=[0])
-    params.take("top_p", 1.0, only=[1.0])
-    block = params.take("block_length", 4)
+    block = params.take("block_length", 8)
+    strategy = STRATEGIES[params.take("remasking_strategy", "low_confidence_dynamic", only=list(STRATEGIES))]
+    bound = params.take("eb_threshold")
+    # generate.py's own bound is one number for the whole block; JetEngine's is the method's
+    slots = {"score": Leftmost(), "select": EntropyBound(float(bound or 0.0), of="block")} if strategy == "entropy_bounded" else {}
     method = make(
         "sdar",
         {
-            "strategy": STRATEGIES[
-                params.take("remasking_strategy", "low_confidence_dynamic", only=list(STRATEGIES)[:3])
-            ],
-            "steps": params.take("denoising_steps", block),
+            "strategy": strategy,
+            "steps": params.take("denoising_steps", 8),
             "threshold": params.take("confidence_threshold", 0.85),
+            "top_k": params.take("top_k", 0),
+            "top_p": params.take("top_p", 1.0),
         },
-        {"stop": Eos("block", whole=True)},
+        {"stop": Eos("block", whole=True), **slots},
     )
     stops = params.take("stopping_criteria_idx") or [-5]
     model = case.model(block=block, eos_id=tuple(stops))

@@ -18,14 +18,16 @@ def generate(case: Case, params: Params) -> Run:
     method = make(
         "sdar",
         {
-            "strategy": STRATEGIES[params.take("strategy", "low_confidence_dynamic", only=list(STRATEGIES))],
-            "steps": params.take("denoising_steps", block),
+            "strategy": STRATEGIES[params.take("strategy", "low_confidence_static", only=list(STRATEGIES))],
+            "steps": params.take("denoising_steps", 4),
             "threshold": params.take("dynamic_threshold", 0.9),
             "bound": params.take("eb_threshold", 0.35),
+            "top_k": params.take("top_k", params.take("topk", 0)),
+            "top_p": params.take("top_p", params.take("topp", 1.0)),
         },
         {"stop": Eos("block", whole=True)},
     )
-    return Run(case.model(block=block, eos_id=-5), method, prompts(case.meta, params.take("gen_length", 128)))
+    return Run(case.model(block=block, eos_id=-5), method, prompts(case.meta, params.take("gen_length", 64)))
 
 
 __all__ = ["Tensor", "generate", "logits"]

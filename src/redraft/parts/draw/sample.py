@@ -13,7 +13,8 @@ from ...core.types import Draw, Segments, State
 class Sample(Drawing):
     """temperature 0 takes the arg max. confidence: whether scores read the raw or the filtered distribution. suppress ids never appear;
     distrust ids may be drawn but count as probability 0. suppress_eos and distrust_eos add the model's own end ids (LLaDA's options;
-    as in its code, at temperature > 0 the first end id is trusted)."""
+    as in its code, at temperature > 0 the first end id is trusted). top_k_first: top-p reads what top-k kept (SDAR), else the other
+    way round (Dream)."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -26,6 +27,7 @@ class Sample(Drawing):
     distrust: tuple[int, ...] = ()
     suppress_eos: bool = False
     distrust_eos: bool = False
+    top_k_first: bool = False
 
     def draw(self, s: State, seg: Segments, m: Leaves) -> Draw:
         ends = s.traits.eos
@@ -33,5 +35,5 @@ class Sample(Drawing):
         distrust = self.distrust + ((ends[1:] if self.temperature > 0 else ends) if self.distrust_eos else ())
         return Draw(
             self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, self.confidence, self.precision,
-            suppress, distrust,
+            suppress, distrust, self.top_k_first,
         )  # fmt: skip

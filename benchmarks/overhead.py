@@ -83,7 +83,7 @@ def main() -> None:
     if args.forwards:
         asked = [type(p)(p.ids, p.num_new, seed=p.seed, budget=args.forwards) for p in asked]
     result = setting(
-        args, program="overhead", method=str(method), parameters=parameters(backbone), vocab=args.vocab, batch=args.batch,
+        args, program="overhead", method="fast_dllm(threshold=0.9, block=32)", parameters=parameters(backbone), vocab=args.vocab, batch=args.batch,
         prompt=args.prompt, new=args.new,
     )  # fmt: skip
     rounds: list[tuple[Clock, Clock, Clock]] = []

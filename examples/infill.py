@@ -1,12 +1,11 @@
-"""Fill the gap between a prompt and a suffix, and pin a word inside an answer."""
+"""Fill the gap between a prompt and a suffix, and pin a text inside an answer."""
 
 import redraft
 
 model = redraft.load("redraft-tiny")
-gap = redraft.generate(
-    model, "Once upon a time, there was a little", suffix=" They were very happy.", max_new_tokens=16
-)
-print("Once upon a time, there was a little" + gap.text + " They were very happy.")
+prompt, suffix = 'json pet: {"name": "Mia",', ' "good": true}'
+gap = redraft.generate(model, prompt, suffix=suffix, max_new_tokens=24)
+print(prompt + gap.text + suffix)
 
-pinned = redraft.generate(model, "One day, Tim", pin={8: " ball"}, max_new_tokens=24)
-print("One day, Tim" + pinned.text)
+pinned = redraft.generate(model, "json pet:", pin={0: ' {"name": "Otto"'}, max_new_tokens=40)
+print("json pet:" + pinned.text)

@@ -100,7 +100,7 @@ def generate(  # type: ignore[misc]
     seed            one for every prompt, or one each; the same request draws the same numbers alone and in any batch
     suffix          text after the places (infilling); pin: {offset: text} among the places, in tokens. Neither is ever changed
     on_step         called after every forward with the Step
-    max_forwards    most forwards for one request, None = four per place and some
+    max_forwards    most forwards for one request, None = twenty per place and some
 
     Errors: BadInput, UnknownName, Unsupported, each before the first forward.
     """

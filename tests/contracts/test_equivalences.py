@@ -31,7 +31,9 @@ def run(model: Model, text: str | Method, prompts: tuple[Prompt, ...] = PROMPTS,
     return decode(decoder, executor_for(model.backbone, model.traits), decoder.start(prompts), on_step)
 
 
-def commits(model: Model, text: str, prompts: tuple[Prompt, ...] = PROMPTS) -> list[list[tuple[int, tuple[int, ...], tuple[int, ...]]]]:
+def commits(
+    model: Model, text: str, prompts: tuple[Prompt, ...] = PROMPTS
+) -> list[list[tuple[int, tuple[int, ...], tuple[int, ...]]]]:
     """For each request what each step changed: (step, columns, tokens)."""
     out: list[list[tuple[int, tuple[int, ...], tuple[int, ...]]]] = [[] for _ in prompts]
 
@@ -39,7 +41,9 @@ def commits(model: Model, text: str, prompts: tuple[Prompt, ...] = PROMPTS) -> l
         for i, row in enumerate(step.rows):
             columns = step.changed[i].nonzero().squeeze(-1)
             if len(columns):
-                out[row].append((int(step.after.step[i]), tuple(columns.tolist()), tuple(step.tokens[i, columns].tolist())))
+                out[row].append(
+                    (int(step.after.step[i]), tuple(columns.tolist()), tuple(step.tokens[i, columns].tolist()))
+                )
 
     run(model, text, prompts, watch)
     return out
@@ -58,15 +62,26 @@ FILL = HIDDEN_METHOD_OPTIONS
 @pytest.mark.parametrize("kind", MASKED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_1_a_bar_above_one_is_one_token_a_step(kind: str, seed: int) -> None:
-    same(tiny(kind, seed), f"fast_dllm(threshold=1.5, block=4, cache=none(), draw=sample(), {FILL})", f"llada(block=4, {FILL})")
-    same(tiny(kind, seed), f"llada(block=4, select=threshold(bar=2), {FILL})", f"llada(block=4, select=quota(count=1), {FILL})")
+    same(
+        tiny(kind, seed),
+        f"fast_dllm(threshold=1.5, block=4, cache=none(), draw=sample(), {FILL})",
+        f"llada(block=4, {FILL})",
+    )
+    same(
+        tiny(kind, seed),
+        f"llada(block=4, select=threshold(bar=2), {FILL})",
+        f"llada(block=4, select=quota(count=1), {FILL})",
+    )
 
 
 @pytest.mark.parametrize("kind", MASKED)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_2_a_bar_of_nothing_commits_a_block_at_once(kind: str, seed: int) -> None:
     model = tiny(kind, seed)
-    zero, once = f"fast_dllm(threshold=0.0, block=4, cache=none(), draw=sample(), {FILL})", f"llada(block=4, select=quota(steps=1), {FILL})"
+    zero, once = (
+        f"fast_dllm(threshold=0.0, block=4, cache=none(), draw=sample(), {FILL})",
+        f"llada(block=4, select=quota(steps=1), {FILL})",
+    )
     same(model, zero, once)
     final = run(model, zero)
     blocks = run(model, f"llada(block=4, select=quota(steps=1), score=leftmost(), {FILL})")
@@ -93,7 +108,11 @@ def test_4_a_cache_renewed_at_every_step_is_none(kind: str, cache: str, seed: in
     """One step to a block: each forward opens one and runs everything."""
     model = tiny(kind, seed)
     for select in ("quota(steps=1)", "threshold(bar=0.0)"):
-        same(model, f"llada(block=4, select={select}, cache={cache}(), {FILL})", f"llada(block=4, select={select}, cache=none(), {FILL})")
+        same(
+            model,
+            f"llada(block=4, select={select}, cache={cache}(), {FILL})",
+            f"llada(block=4, select={select}, cache=none(), {FILL})",
+        )
     same(model, f"llada(block=1, cache={cache}(), {FILL})", f"llada(block=1, cache=none(), {FILL})")
 
 
@@ -147,9 +166,16 @@ def test_9_editing_with_a_bar_above_one_is_the_threshold_rule(seed: int) -> None
     """But for the passes over full blocks, which then edit nothing: the same tokens in the same order."""
     model = tiny("block_edits", seed)
     for bar in (0.2, 0.6):
-        same(model, f"llada21(threshold={bar}, edit=1.5, {FILL})", f"llada2(threshold={bar}, select=threshold(bar={bar}, strict=true, least=quota(count=1)), {FILL})", forwards=False)
+        same(
+            model,
+            f"llada21(threshold={bar}, edit=1.5, {FILL})",
+            f"llada2(threshold={bar}, select=threshold(bar={bar}, strict=true, least=quota(count=1)), {FILL})",
+            forwards=False,
+        )
     free = commits(model, f"llada21(threshold=0.2, edit=0.1, {FILL})")
-    assert any(len(columns) != len(set(columns)) for columns in [[c for s in row for c in s[1]] for row in free]), "no token was edited"
+    assert any(len(columns) != len(set(columns)) for columns in [[c for s in row for c in s[1]] for row in free]), (
+        "no token was edited"
+    )
 
 
 BLOCK = ["block", "block_shifted", "block_edits"]
@@ -195,7 +221,17 @@ def test_10_stored_keys_are_those_of_a_fresh_pass(seed: int) -> None:
     final = decode(decoder, executor, decoder.start(PROMPTS))
     again: Any = executor_for(model.backbone, model.traits)
     sight = decoder.method.sight.sight(final)
-    ask = Ask(final.tokens, final.valid, torch.zeros_like(final.valid), final.valid, final.valid, sight, final.slot, Draw(), frozenset({"prob"}))
+    ask = Ask(
+        final.tokens,
+        final.valid,
+        torch.zeros_like(final.valid),
+        final.valid,
+        final.valid,
+        sight,
+        final.slot,
+        Draw(),
+        frozenset({"prob"}),
+    )
     again.run([ask])
     kept = final.stored > 0
     assert bool(kept.any(1).all())
@@ -227,7 +263,9 @@ def test_next_token_decoding_is_transformers_generate(family: str, cache: str) -
     prompts = [[5, 17, 99], [42], [7, 8, 9, 10, 11, 12, 13]]
     ours = redraft.generate(model, prompts, method=f"autoregressive(cache={cache}, stop=full())", max_new_tokens=20)
     for prompt, result in zip(prompts, ours, strict=True):
-        expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, use_cache=True)[0, len(prompt) :]
+        expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, use_cache=True)[
+            0, len(prompt) :
+        ]
         assert result.tokens == expected.tolist()
         assert result.forwards == 20 if cache != "exact(fuse=false)" else result.forwards >= 20
 
@@ -236,11 +274,22 @@ def test_next_token_decoding_is_transformers_generate(family: str, cache: str) -
 def test_next_token_decoding_ends_where_transformers_ends(family: str) -> None:
     make, config, more = CAUSAL[family]
     torch.manual_seed(5)
-    settings = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 4}
-    theirs = make(config(**settings, max_position_embeddings=64, eos_token_id=7, pad_token_id=0, initializer_range=0.5, **more)).eval()
+    settings = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
+    theirs = make(
+        config(**settings, max_position_embeddings=64, eos_token_id=7, pad_token_id=0, initializer_range=0.5, **more)
+    ).eval()
     model = redraft.wrap(theirs, eos_id=7)
     for prompt in ([3, 4], [9], [1, 2, 3], [12, 30], [22], [5, 5, 5]):
-        expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False)[0, len(prompt) :].tolist()
+        expected = theirs.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False)[
+            0, len(prompt) :
+        ].tolist()
         found = redraft.generate(model, prompt, method="autoregressive", max_new_tokens=24)
         assert found.tokens == (expected[:-1] if expected[-1] == 7 else expected)
         assert found.finish == ("eos" if expected[-1] == 7 else "length") and found.forwards == len(expected)
@@ -263,4 +312,8 @@ def test_equal_scores_go_to_the_left() -> None:
 def test_llada_with_one_block_is_sdar_with_no_plan() -> None:
     """Two papers' names for one rule on a block model: static steps, one token each."""
     model = tiny("block", 7)
-    same(model, f"sdar(strategy=static, {FILL})", f"llada(block=4, schedule=blocks(size=4, align=position), cache=exact(), select=quota(of=block), {FILL})")
+    same(
+        model,
+        f"sdar(strategy=static, {FILL})",
+        f"llada(block=4, schedule=blocks(size=4, align=position), cache=exact(), select=quota(of=block), {FILL})",
+    )

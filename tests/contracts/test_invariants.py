@@ -83,7 +83,9 @@ def check_step(step: Step, method: Method, patience: int) -> None:
     # counters: a step that was not held is counted, a forward too, and the unknown never grow without a part that takes back
     moved = counters(after) - counters(s)
     assert bool((moved[:, 0] <= 0).all())
-    assert bool(((moved[:, 1] >= 0) & (moved[:, 1] <= 1)).all()) and bool(((moved[:, 2] >= 0) & (moved[:, 2] <= 1)).all())
+    assert bool(((moved[:, 1] >= 0) & (moved[:, 1] <= 1)).all()) and bool(
+        ((moved[:, 2] >= 0) & (moved[:, 2] <= 1)).all()
+    )
     # progress: something became known, a token was edited, K/V was stored, or the step clock moved, whose end is bounded
     grew = (moved[:, 0] < 0) | (after.stored > s.stored).any(1) | (moved[:, 1] > 0)
     assert bool((grew | s.done).all())
@@ -134,7 +136,9 @@ def test_any_swap_of_slots_keeps_the_loop_s_word(world: tuple[str, Method, tuple
 
 
 @given(worlds(tuple(KINDS)), st.sampled_from([{MASK: 50.0}, {26: 50.0}, {VOCAB: 9.0, MASK: 9.0}, {0: 90.0}, {21: 3.0}]))
-def test_a_model_that_wants_the_mask_or_an_id_that_is_none(world: tuple[str, Method, tuple[Prompt, ...]], favour: dict[int, float]) -> None:
+def test_a_model_that_wants_the_mask_or_an_id_that_is_none(
+    world: tuple[str, Method, tuple[Prompt, ...]], favour: dict[int, float]
+) -> None:
     """The arg max is the mask, or a padding row of the head, or always the same id."""
     kind = world[0]
     kept = {i: z for i, z in favour.items() if kind != "uniform" or i < VOCAB}
@@ -145,7 +149,9 @@ REAL = tuple(k for k in KINDS if k != "uniform")
 
 
 @given(worlds(REAL), st.integers(0, 3), st.sampled_from([0.0, 30.0]))
-def test_random_weights_and_stored_keys(world: tuple[str, Method, tuple[Prompt, ...]], seed: int, mask_bias: float) -> None:
+def test_random_weights_and_stored_keys(
+    world: tuple[str, Method, tuple[Prompt, ...]], seed: int, mask_bias: float
+) -> None:
     """The real executor: reading what was never stored is an error there, and so is a column that should run and does not."""
     model = tiny(world[0], seed, mask_bias)
     follow(world, executor_for(model.backbone, model.traits))

@@ -104,7 +104,8 @@ def test_misspelt_names_get_a_hint(text: str, hint: str) -> None:
     [
         "", "llada(", "llada)", "llada(block=4", "llada(4)", "llada(**{})", "llada(block=4)(1)", "llada(block=4, block=4)", "llada(block=4.5)",
         "llada(block=[1])", "llada(block=true)", "llada(temperature=__import__('os'))", "llada(cache=dual().x)", "llada(cache=[dual()])",
-        "llada(block='4')", "llada(cache=threshold())", "llada(select=threshold(least=threshold()))", "llada(block=1 if 1 else 2)", "llada(lambda: 0)",
+        "llada(block='4')", "llada(cache=threshold())", "llada(select=threshold(least=threshold()))", "llada(block=1 if 1 else 2)",
+        "llada(lambda: 0)",
         "llada(cache=dual)()", "llada(block=" + "(" * 500 + "4" + ")" * 500 + ")", "llada(x=" + "1" * 3000 + ")", "llada(block=4);llada", "llada\0",
         "llada(select=threshold(0.9))", "llada(score=gumbel(of=dual()))", "llada(draw=sample(suppress=(1, 'a')))",
     ],
@@ -128,7 +129,7 @@ def test_refusals_say_what_was_expected_and_found_before_the_first_forward(text:
         redraft.generate(Closed(model), [1, 2, 3], method=method, max_new_tokens=4)
 
 
-def Closed(model: Model) -> Model:  # noqa: N802
+def Closed(model: Model) -> Model:
     """The model, but any forward is an error."""
 
     def forward(*_: Any) -> Any:
@@ -162,7 +163,9 @@ def equal_alone_and_in_company(model: Model, text: str, new: int = 7) -> None:
     seeds = [7, 11, 13]
     together = redraft.generate(model, REQUESTS, method=text, max_new_tokens=new, seed=seeds)
     order = [2, 0, 1]
-    moved = redraft.generate(model, [REQUESTS[i] for i in order], method=text, max_new_tokens=new, seed=[seeds[i] for i in order])
+    moved = redraft.generate(
+        model, [REQUESTS[i] for i in order], method=text, max_new_tokens=new, seed=[seeds[i] for i in order]
+    )
     for i, request in enumerate(REQUESTS):
         alone = redraft.generate(model, request, method=text, max_new_tokens=new, seed=seeds[i])
         for other in (together[i], moved[order.index(i)]):
@@ -209,7 +212,9 @@ def test_seeds_matter_and_are_the_requests_own() -> None:
     model, text = small("block"), "sdar(temperature=2.0)"
     one = redraft.generate(model, [[1, 2, 3]] * 3, method=text, max_new_tokens=12, seed=[1, 2, 1])
     assert one[0].tokens == one[2].tokens != one[1].tokens
-    assert [r.tokens for r in redraft.generate(model, [[1, 2, 3]] * 2, method=text, max_new_tokens=12, seed=2)] == [one[1].tokens] * 2
+    assert [r.tokens for r in redraft.generate(model, [[1, 2, 3]] * 2, method=text, max_new_tokens=12, seed=2)] == [
+        one[1].tokens
+    ] * 2
 
 
 # a method's block is its schedule's, a model's block is its sight's
@@ -233,14 +238,19 @@ def test_every_mask_method_runs_on_a_block_model_at_any_block(which: str, name: 
         result = redraft.generate(model, [1, 2, 3, 4, 5], method=f"{name}({knob.format(block)})", max_new_tokens=13)
         assert result.finish in ("length", "eos") and (result.finish == "eos" or len(result.tokens) == 13)
         assert model.traits.mask not in result.tokens
-        between = redraft.generate(model, [1, 2, 3], method=f"{name}({knob.format(block)})", max_new_tokens=6, suffix=[9, 8, 7], pin={2: [5]})
+        between = redraft.generate(
+            model, [1, 2, 3], method=f"{name}({knob.format(block)})", max_new_tokens=6, suffix=[9, 8, 7], pin={2: [5]}
+        )
         assert between.finish == "eos" or between.tokens[2] == 5
 
 
 def test_editing_is_refused_on_a_model_without_training_for_it() -> None:
     with pytest.raises(Unsupported, match="training on token edits"):
         redraft.generate(small("block"), [1, 2], method="llada21", max_new_tokens=4)
-    assert redraft.generate(small("block_edits"), [1, 2], method="llada21", max_new_tokens=4).finish in ("eos", "length")
+    assert redraft.generate(small("block_edits"), [1, 2], method="llada21", max_new_tokens=4).finish in (
+        "eos",
+        "length",
+    )
 
 
 def test_wrapped_noise_is_the_same_in_another_batch_size() -> None:
@@ -248,6 +258,6 @@ def test_wrapped_noise_is_the_same_in_another_batch_size() -> None:
     prompts = [[1, 2], [3], [4, 5, 6], [7, 8]]
     for size in (1, 2, 3):
         found = redraft.generate(model, prompts, method=text, max_new_tokens=8, seed=3, batch_size=size)
-        assert [r.tokens for r in found] == [r.tokens for r in redraft.generate(model, prompts, method=text, max_new_tokens=8, seed=3)]
-
-
+        assert [r.tokens for r in found] == [
+            r.tokens for r in redraft.generate(model, prompts, method=text, max_new_tokens=8, seed=3)
+        ]

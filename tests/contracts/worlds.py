@@ -23,7 +23,7 @@ FULL = bool(os.environ.get("REDRAFT_FULL"))
 settings.register_profile(
     "ci", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), max_examples=60
 )
-settings.register_profile("full", deadline=None, suppress_health_check=list(HealthCheck), max_examples=1500)
+settings.register_profile("full", deadline=None, suppress_health_check=list(HealthCheck), max_examples=600)
 settings.load_profile("full" if FULL else "ci")
 
 ROWS, VOCAB, MASK, EOS = 27, 23, 20, 21  # head rows, true ids, and two of them

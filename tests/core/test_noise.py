@@ -46,7 +46,14 @@ def test_keys_do_not_cancel_or_commute() -> None:
 
 
 def test_draws_of_one_place_are_unrelated() -> None:
-    draws = torch.stack([KeyedNoise().uniform(torch.arange(4000), torch.zeros(4000, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64), d)[:, 0] for d in range(5)])
+    draws = torch.stack(
+        [
+            KeyedNoise().uniform(
+                torch.arange(4000), torch.zeros(4000, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64), d
+            )[:, 0]
+            for d in range(5)
+        ]
+    )
     off = torch.corrcoef(draws) - torch.eye(5)
     assert float(off.abs().max()) < 4.5 / math.sqrt(4000)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,18 @@ from redraft.evals.conform import Report, conform
 from tests.kit import ARCHIVE
 
 SAMPLE = 45  # cases of the fast tier, besides every case of logits
-FAMILIES = {"dream", "fastdllm_dream", "fastdllm_llada", "fastdllm_v2", "llada", "llada2", "llada21", "llada_moe", "sdar", "sdar_jetengine"}
+FAMILIES = {
+    "dream",
+    "fastdllm_dream",
+    "fastdllm_llada",
+    "fastdllm_v2",
+    "llada",
+    "llada2",
+    "llada21",
+    "llada_moe",
+    "sdar",
+    "sdar_jetengine",
+}
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +68,10 @@ def all_cases(archive: Path) -> list[Path]:
 
 
 def verified(report: Report) -> dict[str, dict[str, Any]]:
-    return {name: {"by": "conformance kit (core)", "cases": found, "passed": passed} for name, (passed, found) in sorted(report.methods.items())}
+    return {
+        name: {"by": "conformance kit (core)", "cases": found, "passed": passed}
+        for name, (passed, found) in sorted(report.methods.items())
+    }
 
 
 def test_a_sample_of_the_archive_and_all_logits_pass(archive: Path, tmp_path: Path) -> None:
@@ -74,7 +88,6 @@ def test_a_sample_of_the_archive_and_all_logits_pass(archive: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("REDRAFT_FULL"), reason="REDRAFT_FULL=1 runs the whole archive")
 def test_the_whole_archive_passes_and_the_table_of_methods_says_so(archive: Path) -> None:
     report = conform([archive])
     assert report.failures == []
@@ -93,9 +106,15 @@ def test_the_table_of_methods_counts_the_archive_s_cases(archive: Path) -> None:
 # one case changed
 
 
-def first(archive: Path, family: str, which: str = "generate", test: Callable[[dict[str, Any]], bool] = lambda meta: True) -> Path:
+def first(
+    archive: Path, family: str, which: str = "generate", test: Callable[[dict[str, Any]], bool] = lambda meta: True
+) -> Path:
     for case in all_cases(archive):
-        if case.parent.name == family and kind(case) == which and test(json.loads((case / "meta.json").read_text(encoding="utf-8"))):
+        if (
+            case.parent.name == family
+            and kind(case) == which
+            and test(json.loads((case / "meta.json").read_text(encoding="utf-8")))
+        ):
             return case
     raise AssertionError(f"no such case of {family}")
 
@@ -130,8 +149,11 @@ def alter_token(meta: dict[str, Any]) -> None:
 def swap_commits(meta: dict[str, Any]) -> None:
     """The first two forwards that committed something in row 0 change places."""
     at = [i for i, entry in enumerate(meta["trace"]) if entry["rows"][0]["pos"]]
-    one, two = next((a, b) for a, b in zip(at, at[1:]) if meta["trace"][a]["rows"][0] != meta["trace"][b]["rows"][0])
-    meta["trace"][one]["rows"][0], meta["trace"][two]["rows"][0] = meta["trace"][two]["rows"][0], meta["trace"][one]["rows"][0]
+    one, two = next((a, b) for a, b in pairwise(at) if meta["trace"][a]["rows"][0] != meta["trace"][b]["rows"][0])
+    meta["trace"][one]["rows"][0], meta["trace"][two]["rows"][0] = (
+        meta["trace"][two]["rows"][0],
+        meta["trace"][one]["rows"][0],
+    )
 
 
 def alter_commit(meta: dict[str, Any]) -> None:
@@ -169,12 +191,24 @@ def lower_forwards_and_trace(meta: dict[str, Any]) -> None:
     meta["nfe_forward_calls"] = len(busy) - 1
 
 
-CHANGES = [alter_token, blank_token, shorten, pad, swap_commits, alter_commit, drop_commit, lower_forwards, lower_forwards_and_trace]
+CHANGES = [
+    alter_token,
+    blank_token,
+    shorten,
+    pad,
+    swap_commits,
+    alter_commit,
+    drop_commit,
+    lower_forwards,
+    lower_forwards_and_trace,
+]
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
-def test_a_changed_recording_fails(archive: Path, tmp_path: Path, family: str, change: Callable[[dict[str, Any]], None]) -> None:
+def test_a_changed_recording_fails(
+    archive: Path, tmp_path: Path, family: str, change: Callable[[dict[str, Any]], None]
+) -> None:
     def several(meta: dict[str, Any]) -> bool:
         steps = [entry["rows"][0] for entry in meta["trace"] if entry["rows"][0]["pos"]]
         return 2 < len(steps) <= 20 and len(meta["trace"]) == meta["nfe_forward_calls"]
@@ -184,7 +218,10 @@ def test_a_changed_recording_fails(archive: Path, tmp_path: Path, family: str, c
 
 @pytest.mark.parametrize("family", ["llada", "fastdllm_dream", "sdar", "llada21", "fastdllm_v2"])
 def test_an_unknown_parameter_fails(archive: Path, tmp_path: Path, family: str) -> None:
-    failing(tampered(archive, tmp_path, first(archive, family), lambda m: m["params"].update(magic=3)), "unknown parameter magic")
+    failing(
+        tampered(archive, tmp_path, first(archive, family), lambda m: m["params"].update(magic=3)),
+        "unknown parameter magic",
+    )
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -216,13 +253,22 @@ KNOWN_UNKNOWNS: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), [c[1:] for c in KNOWN_UNKNOWNS], ids=[c[0] for c in KNOWN_UNKNOWNS])
-def test_what_is_not_known_fails(archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
+def test_what_is_not_known_fails(
+    archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
     failing(tampered(archive, tmp_path, first(archive, "llada"), change), words)
 
 
 def test_other_settings_than_recorded_fail(archive: Path, tmp_path: Path) -> None:
     """Parameters are obeyed: with another value the run is another."""
-    several = first(archive, "sdar", test=lambda m: m["params"].get("confidence_threshold", 0.85) < 0.9 and "dynamic" in m["params"].get("remasking_strategy", "dynamic"))
+    several = first(
+        archive,
+        "sdar",
+        test=lambda m: (
+            m["params"].get("confidence_threshold", 0.85) < 0.9
+            and "dynamic" in m["params"].get("remasking_strategy", "dynamic")
+        ),
+    )
     report = tampered(archive, tmp_path, several, lambda m: m["params"].update(remasking_strategy="sequential"))
     failing(report)
 
@@ -285,7 +331,9 @@ def test_a_broken_case_is_one_failure_and_the_others_still_run(archive: Path, tm
     report = conform([folder], lambda name, failure: seen.append((name, failure)))
     assert report.found == len(mine) + 1 == len(seen)
     passed = [name for name, failure in seen if failure is None]
-    assert passed == [f"llada/{good.name}"], [BROKEN[part::6][int(p[-3:])][0] for p in passed if p != f"llada/{good.name}"]
+    assert passed == [f"llada/{good.name}"], [
+        BROKEN[part::6][int(p[-3:])][0] for p in passed if p != f"llada/{good.name}"
+    ]
     assert len(report.failures) == len(mine) and not any("\n" in line for line in report.failures)
 
 

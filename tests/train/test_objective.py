@@ -80,7 +80,7 @@ def test_loss_equals_the_sum_written_out(weight: str, normaliser: str) -> None:
         "answer": total / int(canvas.answer.sum()),
         "rows": sum(sum(r) / len(r) for r in per_row) / 2,
     }
-    assert float(loss) == pytest.approx(wanted[normaliser], rel=1e-4)
+    assert loss.item() == pytest.approx(wanted[normaliser], rel=1e-4)
     if weight == "flat":
         assert means.tolist() == pytest.approx([sum(r) / len(r) for r in per_row], rel=1e-4)
 

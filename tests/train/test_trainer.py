@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from redraft.models.backbone import BackboneConfig
 from redraft.models.load import load
 from redraft.recipes.recipe import Optimiser, Recipe, Stage
 from redraft.recipes.redraft_tiny import RECIPE
-from redraft.train.data import Source, buckets, canvas
-from redraft.train.export import export
+from redraft.train.data import Source, buckets, canvas, read_stories
+from redraft.train.export import export, shares
 from redraft.train.trainer import train
 
 ASSET = Path(redraft.__file__).parent / "assets" / "redraft-tiny"
@@ -94,3 +95,20 @@ def test_a_run_exports_to_a_folder_that_loads(tokenizer: Tokenizer, tmp_path: Pa
     found = model.backbone.state_dict()
     assert all(torch.equal(found[k], v) for k, v in run.model.state_dict().items())
     assert "50.0 %" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_stories_are_read_whole_or_the_shortest_that_begin_like_one(tmp_path: Path) -> None:
+    texts = ["Once upon a time, a dog ran far away.", "and so it went.", "One day, a cat sat.", "There was a boy. He"]
+    path = tmp_path / "stories.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    assert read_stories(path) == texts
+    assert read_stories(path, 1) == [texts[2]]
+    assert read_stories(path, 9) == [texts[2], texts[0]]
+
+
+def test_stages_number_samples_through() -> None:
+    drawn = [SMALL.samples(step) for step in range(6)]
+    assert drawn == [0, 8, 16, 24, 30, 36]
+    assert [SMALL.stage(step).batch for step in range(5)] == [8, 8, 8, 6, 6]
+    assert sum(shares(SMALL, 5).values()) == pytest.approx(1.0)

@@ -16,7 +16,6 @@ from .part import SLOTS
 from .traits import Traits
 from .types import BUDGET, SETTLED, Ask, Edit, Prediction, Prompt, Segments, State
 
-
 IDLE = 1000  # most steps in a row without a forward
 
 

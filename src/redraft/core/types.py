@@ -144,9 +144,9 @@ class Sight:
 class Draw:
     """How a token and its confidence come from logits, applied inside the logit tiles.
 
-    Filters (temperature, then top-p, then top-k or the other way round, then min-p) shape the draw; `confidence` says whether prob, margin and entropy are
-    read from the filtered distribution or from the raw one. The ban on the mask id and on ids above the vocabulary is always applied
-    to the arg max and the draw, never to the normaliser.
+    Filters (temperature, then top-p and top-k, with top_k_first top-k and top-p, then min-p) shape the draw; `confidence`
+    says whether prob, margin and entropy are read from the filtered distribution or from the raw one. The ban on the mask id
+    and on ids above the vocabulary is always applied to the arg max and the draw, never to the normaliser.
     """
 
     temperature: float = 0.0
@@ -211,9 +211,9 @@ class Prediction:
     got      bool, which columns have a prediction
     token    int64, drawn or arg max
     prob     its probability; margin: best minus second probability; entropy in nats (all after the draw's filters, or raw)
-    z1, z2   best and second raw logit; lse: log-sum-exp of raw logits
+    z1, z2   best and second logit after the draw's filters; lse: log-sum-exp of raw logits
     held     probability of the token now on the canvas
-    top_ids, top_logits (B, T, k); logits (B, T, V), raw, only for who asks
+    top_ids, top_logits (B, T, k), after the filters; logits (B, T, V), raw, only for who asks
     extra    what a model of another make adds (by name)
     """
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.traits import Traits
-from ..core.types import Ask, Prediction
+from ..core.types import NEVER, Ask, Prediction
 from ..models.backbone import Backbone
 from ..ops.attention import attention, sight_mask
 from ..ops.statistics import statistics
@@ -23,7 +23,8 @@ TILE = 1 << 22  # most logits that exist at once
 class Group:
     """Neighbouring rows of an ask with equally many running tokens and neighbouring slots: one attention call.
 
-    tokens start to stop of the packed list; slots first to first + rows; mask (rows, 1, Q, K) additive or None
+    tokens start to stop of the packed list; slots first to first + rows; mask (rows, 1, Q, K) additive or None;
+    columns where the tokens of all rows lie in the same ones, without a gap
     """
 
     start: int
@@ -31,6 +32,7 @@ class Group:
     rows: int
     first: int
     mask: Tensor | None
+    columns: slice | None
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,10 @@ class OfflineExecutor:
             if counts[i]:
                 stop = start + counts[i] * (j - i)
                 mask = self.mask(ask, run, read, reads, width, i, j, counts[i])
-                groups.append(Group(start, stop, j - i, slots[i], mask))
+                at = int(run[i].to(torch.int8).argmax())
+                columns = slice(at, at + counts[i])
+                together = bool(run[i:j, columns].all())
+                groups.append(Group(start, stop, j - i, slots[i], mask, columns if together else None))
                 start = stop
             i = j
         return tuple(groups), width
@@ -132,6 +137,11 @@ class OfflineExecutor:
         """(rows, 1, Q, K) additive, or None where every query sees every key."""
         s = ask.sight
         running = run[i:j]
+        there = (running | read[i:j])[:, :width] if reads else running
+        highest = s.rank[i:j, : there.shape[1]].masked_fill(~there, -1).amax(1)
+        lowest = s.reach[i:j].masked_fill(~running, NEVER).amin(1)
+        if bool((highest <= lowest).all()) and (not reads or bool(there.all())):
+            return None
         index = running.nonzero()[:, 1].view(j - i, count)
 
         def at_queries(t: Tensor) -> Tensor:
@@ -139,7 +149,6 @@ class OfflineExecutor:
 
         reach, clique, turn = at_queries(s.reach), at_queries(s.clique), at_queries(s.turn)
         if reads:
-            there = (running | read[i:j])[:, :width]
             seen = sight_mask(s.rank[i:j, :width], reach, clique, s.clique[i:j, :width], turn, s.turn[i:j, :width])
             seen = seen & there[:, None]
         else:
@@ -247,9 +256,9 @@ class _Attend:
             saved = (
                 None if p.kept is None else (keys[p.slot[p.kept], p.col[p.kept]], values[p.slot[p.kept], p.col[p.kept]])
             )
-            keys[p.slot, p.col] = k
-            values[p.slot, p.col] = v
             for g in p.groups:
+                place(p, g, keys, k)
+                place(p, g, values, v)
                 kg, vg = (x[g.first : g.first + g.rows, : p.width] for x in (keys, values))
                 out.append(_attention(q[g.start : g.stop], kg, vg, g.mask))
             if saved is not None:
@@ -263,6 +272,15 @@ class _Attend:
                 p.store.k[layer][p.slot[at], p.col[at]] = k[at]
                 p.store.v[layer][p.slot[at], p.col[at]] = v[at]
         return out[0] if len(out) == 1 else torch.cat(out)
+
+
+def place(p: Packed, g: Group, table: Tensor, new: Tensor) -> None:
+    """A group's keys or values, of the packed new (N, heads, dim), into the store's table (slots, columns, heads, dim)."""
+    part = slice(g.start, g.stop)
+    if g.columns is None:
+        table[p.slot[part], p.col[part]] = new[part]
+    else:
+        table[g.first : g.first + g.rows, g.columns] = new[part].unflatten(0, (g.rows, -1))
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -261,9 +261,7 @@ def recorded(meta: Mapping[str, Any], num_rows: int) -> list[list[tuple[int, dic
     raise Mismatch(f"trace_kind {meta['trace_kind']!r} is not known here (known: rows)")
 
 
-def compare_commits(
-    row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int
-) -> None:
+def compare_commits(row: int, want: list[tuple[int, dict[int, int]]], have: list[dict[int, int]], goal: int) -> None:
     """goal: where the recorded output ends; the last forward's changes were read off it, so columns from there on are not listed."""
     if have and len(have) >= len(want) and (len(have) > len(want) or have[-1] != want[-1][1]):
         listed = {c: t for c, t in have[-1].items() if c < goal}
@@ -293,7 +291,9 @@ def compare_output(case: Case, run: Run, final: State) -> None:
         if meta["output"] == "canvas":
             found = final.tokens[row].tolist()
             if len(expected) < end and not set(expected[start:]) & set(run.model.traits.eos):
-                raise Mismatch(f"row {row}: expected {len(expected)} tokens, of which none ends the answer, found {end}")
+                raise Mismatch(
+                    f"row {row}: expected {len(expected)} tokens, of which none ends the answer, found {end}"
+                )
         elif meta["output"] == "generated":
             found = final.tokens[row, start : start + run.length].tolist()
             ends = [i for i, token in enumerate(found) if token in run.ends]
@@ -304,7 +304,12 @@ def compare_output(case: Case, run: Run, final: State) -> None:
             raise Mismatch(f"output {meta['output']!r} is not known here (known: canvas, generated)")
         for i, token in enumerate(expected):
             column = i if meta["output"] == "canvas" else start + i
-            if token == mask and column >= start and column < final.known.shape[1] and not bool(final.known[row, column]):
+            if (
+                token == mask
+                and column >= start
+                and column < final.known.shape[1]
+                and not bool(final.known[row, column])
+            ):
                 continue  # the unwritten tail after a stop
             if i >= len(found) or found[i] != token:
                 raise Mismatch(

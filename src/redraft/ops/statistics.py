@@ -71,7 +71,7 @@ def penalised(z: Tensor, tokens: Tensor, seen: Tensor, penalty: float) -> Tensor
 def greatest(z: Tensor) -> Tensor:
     """(R,) arg max of z (R, V), the leftmost of equals. By the greatest of each CHUNK: values are found many times faster than places."""
     whole = z.shape[1] - z.shape[1] % CHUNK
-    peaks = z[:, :whole].unflatten(1, (-1, CHUNK)).amax(-1)
+    peaks: Tensor = z[:, :whole].unflatten(1, (-1, CHUNK)).amax(-1)
     if whole < z.shape[1]:
         peaks = torch.cat((peaks, z[:, whole:].amax(-1, keepdim=True)), 1)
     chunk = peaks.argmax(1, keepdim=True) * CHUNK

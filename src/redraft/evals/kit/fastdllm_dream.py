@@ -28,7 +28,11 @@ def generate(case: Case, params: Params) -> Run:
     function = str(case.meta["reference"].get("file")) + str(case.meta["reference"].get("function"))
     blocks = "block_length" in params.left or "dual_cache" in params.left or "block" in function
     alg = params.take("alg", "origin", only=["confidence_threshold", "entropy", "maskgit_plus", "topk_margin"])
-    threshold, block, dual = params.take("threshold", 0.9), params.take("block_length", 32), params.take("dual_cache", False)
+    threshold, block, dual = (
+        params.take("threshold", 0.9),
+        params.take("block_length", 32),
+        params.take("dual_cache", False),
+    )
     if not blocks and alg != "confidence_threshold":  # Dream's own sampler
         method = make("dream", {"alg": alg, "steps": steps, "eps": eps, "top_p": float(top_p), "top_k": top_k})
         return Run(case.model(), method, prompts(case.meta, length))

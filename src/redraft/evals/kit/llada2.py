@@ -34,7 +34,7 @@ def generate(case: Case, params: Params) -> Run:
             "steps": steps,
             "early_stop": early,
         },
-        {"stop": Eos("either" if early else "block", whole=True)},
+        {"stop": Eos("either" if early else "block", whole=True, fresh=True)},
     )
     model = case.model(block=params.take("block_length", 32), eos_id=params.take("eos_id", 156892))
     return Run(model, method, prompts(case.meta, length), length=length, ends=model.traits.eos)

@@ -36,7 +36,11 @@ def generate(case: Case, params: Params) -> Run:
     strategy = STRATEGIES[params.take("remasking_strategy", "low_confidence_dynamic", only=list(STRATEGIES))]
     bound = params.take("eb_threshold")
     # generate.py's own bound is one number for the whole block; JetEngine's is the method's
-    slots = {"score": Leftmost(), "select": EntropyBound(float(bound or 0.0), of="block")} if strategy == "entropy_bounded" else {}
+    slots = (
+        {"score": Leftmost(), "select": EntropyBound(float(bound or 0.0), of="block")}
+        if strategy == "entropy_bounded"
+        else {}
+    )
     method = make(
         "sdar",
         {

@@ -20,8 +20,15 @@ def _make(rng: random.Random) -> tuple[str, Problem]:
     return _problem(rng.randint(100, 999), rng.randint(100, 999))
 
 
+def _pair(total: int, low: int, rng: random.Random) -> tuple[int, int]:
+    """Two digits of at least `low` that add up to `total`, or to the nearest sum there is."""
+    total = max(total, 2 * low)
+    first = rng.randint(max(low, total - 9), min(9, total - low))
+    return first, total - first
+
+
 def _practise(rng: random.Random) -> tuple[str, Problem]:
-    """Half as asked; half with digits up to a random bound.
+    """Some as asked, some with columns that just carry or just do not, some with digits up to a random bound.
 
     Of two uniform digits neither alone says anything of their sum's last digit, so nothing pulls a model towards it;
     of two small digits each does.
@@ -29,7 +36,11 @@ def _practise(rng: random.Random) -> tuple[str, Problem]:
     kind = rng.random()
     if kind < 0.5:
         return _make(rng)
-    if kind < 0.96:
+    if kind < 0.8:
+        pairs = [_pair(rng.choice((8, 9, 10, 11, rng.randint(0, 18))), low, rng) for low in (1, 0, 0)]
+        a, b = (int("".join(str(pair[i]) for pair in pairs)) for i in (0, 1))
+        return _problem(a, b)
+    if kind < 0.97:
         top = rng.randint(1, 9)
         a, b = (int("".join(str(rng.randint(low, top)) for low in (1, 0, 0))) for _ in range(2))
         return _problem(a, b)

@@ -11,14 +11,23 @@ import string
 from ..task import Problem, Task, exact
 
 
-def letters(rng: random.Random, low: int = 2, high: int = 8) -> list[str]:
-    return [rng.choice(string.ascii_lowercase) for _ in range(rng.randint(low, high))]
+def letters(rng: random.Random, kinds: int = 26) -> list[str]:
+    """2 to 8 letters of `kinds` different ones."""
+    pool = rng.sample(string.ascii_lowercase, kinds)
+    return [rng.choice(pool) for _ in range(rng.randint(2, 8))]
 
 
-def _make(rng: random.Random) -> tuple[str, Problem]:
-    items = letters(rng)
+def _problem(items: list[str]) -> tuple[str, Problem]:
     given = " ".join(items)
     return given, Problem(f"reverse: {given} =", " " + " ".join(reversed(items)), 12)
 
 
-TASK = Task("reverse", _make, exact)
+def _make(rng: random.Random) -> tuple[str, Problem]:
+    return _problem(letters(rng))
+
+
+def _practise(rng: random.Random) -> tuple[str, Problem]:
+    return _problem(letters(rng, rng.choice((3, 6, 12, 26, 26, 26))))  # more repeats than chance gives
+
+
+TASK = Task("reverse", _make, exact, _practise)

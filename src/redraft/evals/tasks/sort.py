@@ -8,10 +8,17 @@ from ..task import Problem, Task, exact
 from .reverse import letters
 
 
-def _make(rng: random.Random) -> tuple[str, Problem]:
-    items = letters(rng)
+def _problem(items: list[str]) -> tuple[str, Problem]:
     given = " ".join(items)
     return given, Problem(f"sort: {given} =", " " + " ".join(sorted(items)), 12)
 
 
-TASK = Task("sort", _make, exact)
+def _make(rng: random.Random) -> tuple[str, Problem]:
+    return _problem(letters(rng))
+
+
+def _practise(rng: random.Random) -> tuple[str, Problem]:
+    return _problem(letters(rng, rng.choice((3, 6, 12, 26, 26, 26))))  # more repeats than chance gives
+
+
+TASK = Task("sort", _make, exact, _practise)

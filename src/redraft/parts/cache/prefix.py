@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ...core.slots import Cache, Leaves
@@ -20,6 +21,10 @@ class Prefix(Cache):
         self, s: State, seg: Segments, want: Tensor, sight: Sight, m: Leaves
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         needed = seen(s, want, sight)
-        before = s.columns < amin_where(s.columns.expand_as(want), seg.open, NEVER)
+        columns = s.columns.expand_as(want)
+        # blanks of the prompt may be open next to the block: they belong to the prefix
+        block = amin_where(columns, seg.open & (columns >= s.start[:, None]), NEVER)
+        before = columns < torch.where(block < NEVER, block, amin_where(columns, seg.open, NEVER))
         fresh = seg.age[:, :1] == 0
-        return needed & (fresh | ~before), needed & ~fresh & before, needed & fresh & before, want
+        run = needed & (fresh | ~before | seg.open)
+        return run, needed & ~run, needed & fresh & before, want

@@ -64,7 +64,7 @@ def lay(prompts: Sequence[Prompt], traits: Traits, device: torch.device, grid: i
         seed=row([p.seed for p in prompts]),
         nfe=zeros,
         step=zeros,
-        budget=row([p.budget or 4 * (end - len(p.ids)) + 64 for p, end in zip(prompts, ends, strict=True)]),
+        budget=row([p.budget or 20 * (end - len(p.ids)) + 64 for p, end in zip(prompts, ends, strict=True)]),
         done=zeros.bool(),
         finish=zeros.to(torch.int8),
         traits=traits,

@@ -43,7 +43,9 @@ class Blocks(Schedule):
         answer = self.align == "answer" or (self.align == "auto" and s.traits.attention not in ("block", "causal"))
         if answer:
             number = (s.columns - s.start[:, None]).clamp(min=0) // self.width(s)
-            inside = s.valid & ((s.columns >= s.start[:, None]) | ~s.fixed)
+            inside = s.valid & (
+                (s.columns >= s.start[:, None]) | s.unknown
+            )  # a blank once filled belongs to the prompt
         else:
             pos = s.valid.cumsum(1) - 1
             number, inside = pos.clamp(min=0) // self.width(s), s.valid

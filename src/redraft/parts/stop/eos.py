@@ -21,20 +21,27 @@ class Eos(Stop):
     when  "now": as soon as an end stands in the answer and nothing before it is unknown (the text is final)
           "block": when a block is finished and an end stands anywhere in the answer (SDAR, LLaDA2.0)
           "either": whichever comes first
+    fresh: "now" counts only in a step that commits an end, wherever it stands (LLaDA2.0's early return looks no further)
     whole: without an end, fill up the last block too (as the references do) instead of ending when all places asked for are known
     """
 
     when: Literal["now", "block", "either"] = "now"
     ids: tuple[int, ...] = ()
     whole: bool = False
+    fresh: bool = False
 
     def done(self, s: State, moved: Tensor, busy: Tensor, m: Leaves) -> Tensor:
-        ends = torch.tensor(self.ids or s.traits.eos or (-1,), device=s.tokens.device)
-        found = torch.isin(s.tokens, ends) & s.known & s.answer
+        found = torch.zeros_like(s.known)
+        for token in self.ids or s.traits.eos:
+            found = found | (s.tokens == token)
+        found = found & s.known & s.answer
         hit = torch.zeros_like(moved)
         if self.when != "block":
             end = amin_where(s.columns.expand_as(s.tokens), found, NEVER)
-            hit = hit | ((end[:, 0] < NEVER) & ~(s.unknown & (s.columns < end)).any(1))
+            now = (end[:, 0] < NEVER) & ~(s.unknown & (s.columns < end)).any(1)
+            if self.fresh:
+                now = now & (found & (s.when == s.when.amax(1, keepdim=True))).any(1)
+            hit = hit | now
         if self.when != "now":
             hit = hit | (moved & found.any(1))
         code = torch.where(open_places(s, self.whole).any(1) | busy, 0, LENGTH)

@@ -14,7 +14,6 @@ from . import methods
 from .core.errors import BadInput, Unsupported
 from .core.loop import Decoder, Step, decode
 from .core.method import Method, describe
-from .core.traits import Traits
 from .core.trajectory import Trajectory, record
 from .core.types import FINISH, Prompt, State
 from .engine import executor_for
@@ -57,14 +56,15 @@ class Result:
 Ids = Sequence[int]
 
 
-def default_method(traits: Traits) -> str:
-    """The text form of the method a kind of model is decoded with where none is named: its own reference's."""
-    if traits.noise == "uniform":
-        return "diffusion_gemma"
-    if traits.attention == "causal":
-        return "autoregressive"
+def default_method(model: Model) -> str:
+    """The text form of the method a model is decoded with where none is named: its family's own, else what its traits call for."""
+    traits = model.traits
     if traits.edits:
         return "llada21"
+    if model.family in methods.names():
+        return model.family
+    if traits.attention == "causal":
+        return "autoregressive"
     if traits.attention == "block":
         return "fast_dllm_v2" if traits.shift else "sdar(threshold=0.9)"
     return "dream" if traits.shift else "llada"
@@ -104,32 +104,43 @@ def generate(  # type: ignore[misc]
 
     Errors: BadInput, UnknownName, Unsupported, each before the first forward.
     """
+    if not isinstance(model, Model):
+        raise BadInput(
+            f"expected a model from redraft.load or redraft.wrap, found {type(model).__name__}; load it first."
+        )
+    if method is not None and not isinstance(method, str | Method):
+        raise BadInput(f"expected a method as text, found {type(method).__name__}; write a name such as 'llada'.")
+    if pin is not None and not isinstance(pin, Mapping):
+        raise BadInput(f"expected pin as {{offset: text}}, found {type(pin).__name__}; give a dict.")
     many = not _is_one(prompt)
     prompts = list(prompt) if many else [prompt]
     if not prompts:
         raise BadInput("expected at least one prompt, found an empty list; give a text or a list of texts.")
-    chosen = methods.parse(method or default_method(model.traits)) if not isinstance(method, Method) else method
+    chosen = (
+        methods.parse(default_method(model) if method is None else method) if not isinstance(method, Method) else method
+    )
     chosen = _sampled(
         chosen, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
     )
     chosen.check(model.traits)
-    if not isinstance(seed, int):
+    if isinstance(seed, list | tuple):
         seeds = [_whole("seed", one) for one in seed]
         if len(seeds) != len(prompts):
             raise BadInput(
                 f"expected one seed for each of {len(prompts)} prompts, found {len(seeds)}; give one, or as many as prompts."
             )
     else:
-        seeds = [seed] * len(prompts)
+        seeds = [_whole("seed", seed)] * len(prompts)
     if _whole("max_new_tokens", max_new_tokens) < 1:
         raise BadInput(f"expected max_new_tokens of at least 1, found {max_new_tokens}; ask for one token or more.")
     if _whole("batch_size", batch_size) < 1:
         raise BadInput(f"expected batch_size of at least 1, found {batch_size}; decode one request at a time or more.")
     if max_forwards is not None and _whole("max_forwards", max_forwards) < 1:
         raise BadInput(f"expected max_forwards of at least 1, found {max_forwards}; allow one forward or more.")
-    tail = tuple(_ids(model, suffix, "suffix")) if suffix else ()
+    tail = () if suffix is None else tuple(_ids(model, suffix, "suffix"))
     pins = tuple(
-        (_whole("pin offset", at), tuple(_ids(model, text, "pin"))) for at, text in sorted((pin or {}).items())
+        (at, tuple(_ids(model, text, "pin")))
+        for at, text in sorted((_whole("pin offset", at), text) for at, text in (pin or {}).items())
     )
     asked = [
         Prompt(tuple(_ids(model, one, "prompt")), max_new_tokens, tail, pins, _wrap64(s), budget=max_forwards or 0)
@@ -170,12 +181,13 @@ def _row(state: State, i: int) -> Any:
 
 def _result(model: Model, method: Method, prompt: Prompt, s: State, seconds: float, trajectory: Trajectory) -> Result:
     start, goal = int(s.start), int(s.goal)
-    tokens = [
-        t for t, known in zip(s.tokens[0, start:goal].tolist(), s.known[0, start:goal].tolist(), strict=True) if known
-    ]
-    ends = [i for i, token in enumerate(tokens) if token in model.traits.eos]
-    counted = ends[0] + 1 if ends else len(tokens)
-    tokens = tokens[: ends[0]] if ends else tokens
+    columns = zip(*(x[0, start:goal].tolist() for x in (s.tokens, s.known, s.fixed)), strict=True)
+    known = [(token, fixed) for token, known, fixed in columns if known]
+    pinned = max((i for i, (_, fixed) in enumerate(known) if fixed), default=-1)
+    # pinned text is part of the answer: an end token before it ends nothing
+    ends = [i for i, (token, _) in enumerate(known) if token in model.traits.eos and i >= pinned]
+    counted = sum(not fixed for _, fixed in (known[: ends[0] + 1] if ends else known))
+    tokens = [token for token, _ in (known[: ends[0]] if ends else known)]
     forwards = int(s.nfe)
     finish = FINISH[int(s.finish)]
     return Result(
@@ -192,9 +204,13 @@ def _result(model: Model, method: Method, prompt: Prompt, s: State, seconds: flo
 
 
 def _is_one(prompt: Any) -> bool:
-    return isinstance(prompt, str) or (
-        isinstance(prompt, Sequence) and bool(prompt) and all(isinstance(x, int) for x in prompt)
-    )
+    if isinstance(prompt, str):
+        return True
+    if not isinstance(prompt, list | tuple):
+        raise BadInput(
+            f"expected a prompt as text, token ids or a list of those, found {type(prompt).__name__}; give a str or a list."
+        )
+    return bool(prompt) and all(isinstance(x, int) for x in prompt)
 
 
 def _ids(model: Model, given: Any, what: str) -> list[int]:
@@ -202,11 +218,8 @@ def _ids(model: Model, given: Any, what: str) -> list[int]:
         if not given:
             raise BadInput(f"expected a {what} of at least one character, found an empty one; write something.")
         return model.encode(given)
-    try:
-        ids = [int(x) for x in given if not isinstance(x, str | float)]
-    except (TypeError, ValueError):
-        ids = []
-    if not ids or len(ids) != len(given):
+    ids = list(given) if isinstance(given, list | tuple) else []
+    if not ids or any(isinstance(x, bool) or not isinstance(x, int) for x in ids):
         raise BadInput(
             f"expected a {what} as text or token ids, found {type(given).__name__}; give a str or a list of int, not empty."
         )
@@ -243,11 +256,11 @@ def _check_length(model: Model, p: Prompt) -> None:
 
 
 LIMITS: dict[str, tuple[float, float, str]] = {
-    "temperature": (0.0, 100.0, "from 0 to 100"),
+    "temperature": (0.0, 100.0, "of 0 (arg max) or from 0.001 to 100"),
     "top_k": (0, 2**31, "of 0 (off) or more"),
     "top_p": (0.0, 1.0, "above 0 and at most 1"),
     "min_p": (0.0, 1.0, "from 0 to 1"),
-    "repetition_penalty": (0.0, 100.0, "above 0 and at most 100"),
+    "repetition_penalty": (0.0, 100.0, "from 0.001 to 100"),
 }
 
 
@@ -261,7 +274,8 @@ def _sampled(method: Method, **values: float | None) -> Method:
         fine = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
         if (
             not fine
-            or (value == 0 and name in ("top_p", "repetition_penalty"))
+            or (value == 0 and name == "top_p")
+            or (value < 0.001 and (name == "repetition_penalty" or (name == "temperature" and value != 0)))
             or (name == "top_k" and not isinstance(value, int))
         ):
             raise BadInput(f"expected a {name} {words}, found {value!r}; change the value.")
@@ -317,6 +331,8 @@ def evaluate(
     method: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     out: str | Path | None = None,
+    max_new_tokens: int | None = None,
+    **sampling: float | None,
 ) -> dict[str, Any]:
     """Fresh problems of a task, decoded and checked; see `redraft.evals.run.evaluate`."""
     from .evals.run import evaluate as run
@@ -329,6 +345,8 @@ def evaluate(
         method=method,
         on_progress=on_progress,
         out=out,
+        max_new_tokens=max_new_tokens,
+        **sampling,
     )
 
 

@@ -65,7 +65,7 @@ def counters(s: State) -> torch.Tensor:
     return torch.stack((s.unknown.sum(1), s.step, s.nfe), 1)
 
 
-def check_step(step: Step, method: Method, patience: int) -> None:
+def check_step(step: Step, clocked: bool) -> None:
     s, after = step.before, step.after
     traits = s.traits
     # fixed positions stand
@@ -86,8 +86,12 @@ def check_step(step: Step, method: Method, patience: int) -> None:
     assert bool(((moved[:, 1] >= 0) & (moved[:, 1] <= 1)).all()) and bool(
         ((moved[:, 2] >= 0) & (moved[:, 2] <= 1)).all()
     )
-    # progress: something became known, a token was edited, K/V was stored, or the step clock moved, whose end is bounded
-    grew = (moved[:, 0] < 0) | (after.stored > s.stored).any(1) | (moved[:, 1] > 0)
+    # progress: something became known, a token was edited, K/V was stored, a block was left; a scheduled clock may tick instead
+    rewrote = ((s.tokens != after.tokens) & s.known).any(1)
+    left = (after.leaves("schedule")["at"] != s.leaves("schedule")["at"]).any(1)
+    grew = (moved[:, 0] < 0) | (after.stored > s.stored).any(1) | rewrote | left | after.done
+    if clocked:
+        grew = grew | (moved[:, 1] > 0)
     assert bool((grew | s.done).all())
     assert bool((after.nfe <= s.budget).all())
     # what is stored was computed, and an edit or a commit makes it stale
@@ -110,8 +114,9 @@ def check_end(s: State, final: State) -> None:
             assert code == BUDGET and int(final.nfe[i]) == int(final.budget[i])
 
 
-def patience_of(method: Method) -> int:
-    return max([getattr(p, "post", 0) for p in method.parts()] + [0])
+def has_clock(method: Method) -> bool:
+    """Parts whose steps are planned beforehand and may commit nothing: coins and noise, until their time is up."""
+    return any(parts.name_of(p) in ("reveal", "renoise") for p in method.parts())
 
 
 def follow(world: tuple[str, Method, tuple[Prompt, ...]], executor: Any) -> State:
@@ -119,7 +124,7 @@ def follow(world: tuple[str, Method, tuple[Prompt, ...]], executor: Any) -> Stat
     traits = executor.traits if isinstance(executor, Oracle) else KINDS[kind]
     decoder = Decoder(method, traits)
     s = decoder.start(prompts)
-    final = decode(decoder, executor, s, lambda step: check_step(step, method, patience_of(method)))
+    final = decode(decoder, executor, s, lambda step: check_step(step, has_clock(method)))
     check_end(s, final)
     for i, p in enumerate(prompts):  # prompt, suffix and pins stand at the end
         assert final.tokens[i, : len(p.ids)].tolist() == list(p.ids)

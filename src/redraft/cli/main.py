@@ -186,19 +186,40 @@ def evaluate(
     method: opt.Method = None,
     json: opt.Json = False,
     out: opt.Out = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Length of the answers (default: the problem's own).")
+    ] = None,
+    temperature: opt.Temperature = None,
+    top_k: opt.TopK = None,
+    top_p: opt.TopP = None,
+    min_p: opt.MinP = None,
+    repetition_penalty: opt.RepetitionPenalty = None,
     device: opt.Device = "cpu",
     dtype: opt.Dtype = None,
     adapter: opt.Adapter = None,
+    mask_id: opt.MaskId = None,
+    eos_id: opt.EosId = None,
+    block: opt.Block = None,
 ) -> None:
     """Score a model on fresh problems of a task."""
     from redraft import api
     from redraft.cli.progress import Bar
 
-    loaded = _load(model, device=device, dtype=dtype, adapter=adapter)
+    loaded = _load(
+        model,
+        device=device,
+        dtype=dtype,
+        adapter=adapter,
+        mask_id=mask_id,
+        eos_id=tuple(eos_id) if eos_id else None,
+        block=block,
+    )
+    asked = opt.given(
+        method=method, out=out, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        repetition_penalty=repetition_penalty,
+    )  # fmt: skip
     with Bar(output.stderr(), task) as bar:
-        found = api.evaluate(
-            task, model=loaded, seed=seed, limit=limit, on_progress=bar, **opt.given(method=method, out=out)
-        )
+        found = api.evaluate(task, model=loaded, seed=seed, limit=limit, on_progress=bar, **asked)
     if json:
         output.put_json(found)
         return

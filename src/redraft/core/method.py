@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
-from .errors import Unsupported
+from .errors import BadInput, Unsupported
 from .part import Part
 from .slots import Cache, Canvas, Commit, Drawing, Guide, Look, Schedule, Stop
 from .traits import Traits
 
-NEEDS = {
-    "mask": "a mask token",
-    "block": "block-causal attention",
+NEEDS = {  # in the order in which a lack is said
+    "uniform": "uniform noise instead of a mask token",
     "causal": "causal attention",
     "edits": "training on token edits (such as LLaDA2.1's)",
-    "uniform": "uniform noise instead of a mask token",
+    "block": "block-causal attention",
+    "mask": "a mask token",
 }
 
 
@@ -56,7 +56,14 @@ class Method:
         return replace(self, **{slot: part})  # type: ignore[arg-type]
 
     def check(self, traits: Traits) -> None:
-        """Raises Unsupported, before the first forward, where the model lacks what a part needs."""
+        """Raises Unsupported, before the first forward, where the model lacks what a part needs; BadInput for ids it has not."""
+        for part in self.parts():
+            for name in ("suppress", "distrust"):
+                wrong = [i for i in getattr(part, name, ()) if not 0 <= i < traits.vocab]
+                if wrong:
+                    raise BadInput(
+                        f"expected ids from 0 to {traits.vocab - 1} in {name}, found {wrong[0]}; change the value."
+                    )
         has = {
             "mask": traits.mask is not None,
             "block": traits.attention in ("block", "causal"),
@@ -64,7 +71,7 @@ class Method:
             "edits": traits.edits,
             "uniform": traits.noise == "uniform",
         }
-        for need in sorted(self.needs):
+        for need in [n for n in NEEDS if n in self.needs]:
             if not has[need]:
                 raise Unsupported(
                     f"{self.text.split('(')[0] or 'this method'} expects a model with {NEEDS[need]}, "

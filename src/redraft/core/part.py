@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from .errors import BadInput
 from .types import Kind as Kind
 from .types import Segments, State
 
@@ -27,6 +28,15 @@ class Part:
     needs: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
     leaves: ClassVar[Mapping[str, Kind]] = {}
+
+    def within(self, low: float, high: float, *names: str) -> None:
+        """For __post_init__: BadInput where one of the fields, if it is a number, lies outside [low, high]."""
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise BadInput(
+                    f"expected {name} from {low} to {high} in {type(self).__name__.lower()}(), found {value}; change the value."
+                )
 
     def init(self, s: State) -> Mapping[str, Tensor]:
         """The part's first memory."""

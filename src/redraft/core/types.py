@@ -211,9 +211,9 @@ class Prediction:
     got      bool, which columns have a prediction
     token    int64, drawn or arg max
     prob     its probability; margin: best minus second probability; entropy in nats (all after the draw's filters, or raw)
-    z1, z2   best and second logit after the draw's filters; lse: log-sum-exp of raw logits
+    z1, z2   best and second raw logit that may be taken; lse: log-sum-exp of raw logits
     held     probability of the token now on the canvas
-    top_ids, top_logits (B, T, k), after the filters; logits (B, T, V), raw, only for who asks
+    top_ids, top_logits (B, T, k), likewise; logits (B, T, V), raw, only for who asks
     extra    what a model of another make adds (by name)
     """
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -34,8 +33,12 @@ META = {
     "family", "case", "variant", "kind", "reference", "model_reference", "versions", "params", "ckpt", "mask_id", "prompt_ids",
     "attention_mask", "output_ids", "output", "nfe_forward_calls", "reported_extra", "noise_stable", "min_top2_logit_gap_masked",
     "min_adjacent_conf_gap_masked", "min_topk_boundary_gap", "topk_ties", "topk_selected_neginf", "trace", "trace_kind", "note", "rng",
-    "baseline_output_without_flags", "suffix_len",
+    "baseline_output_without_flags",
 }  # fmt: skip
+
+LOGITS_META = {"ids", "block", "bd_size", "loss_train", "attention_mask_padded", "tok_idx_padded"}
+
+KNOWN_INTEGERS = ("ids", "attention_mask_", "tok_idx_", "train_", "noise_")  # the last two belong to the training part
 
 
 class Mismatch(Exception):
@@ -157,7 +160,7 @@ def run_case(path: Path, methods: dict[str, tuple[int, int]] | None = None) -> t
         return name, family, str(wrong)
     except RedraftError as error:
         return name, family, str(error)
-    except (KeyError, TypeError, ValueError, IndexError, OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:  # a broken case is a failed case, and the next one still runs
         return (
             name,
             family,
@@ -175,14 +178,24 @@ def check_case(case: Case, tally: dict[str, tuple[int, int]]) -> None:
         raise UnknownName("family of cases", case.family, known_families())
     module = importlib.import_module(f"{kit.__name__}.{case.family}")
     kind = case.meta.get("kind")
+    unknown = {
+        k for k in case.meta if k not in META and not (kind == "logits" and (k in LOGITS_META or k.startswith("ids_")))
+    }
+    if unknown:
+        raise Mismatch(f"unknown entry {', '.join(sorted(unknown))} in meta.json")
+    params = Params(case.meta.get("params") or {})
+    for name in ("mask_id", "mask_token_id"):
+        if params.take(name, case.meta["mask_id"]) != case.meta["mask_id"]:
+            raise Mismatch(f"params.{name} differs from the case's mask_id {case.meta['mask_id']}")
+    if case.meta.get("rng") is not None:
+        raise Mismatch("rng (recorded draws) is not known here")
     if kind == "logits":
+        params.end()
         check_logits(case, module.logits(case))
     elif kind == "generate":
-        unknown = set(case.meta) - META
-        if unknown:
-            raise Mismatch(f"unknown entry {', '.join(sorted(unknown))} in meta.json")
-        params = Params(case.meta["params"])
-        params.take("mask_id"), params.take("mask_token_id")
+        function = (case.meta.get("reference") or {}).get("function")
+        if not isinstance(function, str) or not function.startswith(module.FUNCTIONS):
+            raise Mismatch(f"function {function!r} is not known here (known: {', '.join(module.FUNCTIONS)})")
         run = module.generate(case, params)
         params.end()
         method = str(run.method).partition("(")[0]
@@ -211,8 +224,14 @@ def check_logits(case: Case, computed: Mapping[str, Tensor]) -> None:
         if not bool((gap <= ATOL).all()):
             raise Mismatch(f"{name}: expected equal within {ATOL}, found a difference of {float(gap.max()):.3g}")
         compared += 1
-    if not compared:
-        raise Mismatch("no tensor to compare")
+    names = case.tensors()
+    for name, value in names.items():
+        if not value.is_floating_point() and not name.startswith(KNOWN_INTEGERS):
+            raise Mismatch(f"tensor {name} is not known here")
+    inputs = {k.removeprefix("ids_") for k in (*case.meta, *names) if k in ("ids_plain", "ids_masked", "ids_padded")}
+    silent = sorted(i for i in inputs if not any(n.startswith(f"logits_{i}") for n in names))
+    if silent or not compared:
+        raise Mismatch(f"no logits of {', '.join(silent) or 'anything'} to compare")
 
 
 def check_run(case: Case, run: Run) -> None:

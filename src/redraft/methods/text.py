@@ -21,6 +21,7 @@ from ..core.method import Method
 from ..core.part import INNER, SLOTS, Part
 
 LONGEST = 2000  # characters of a text form
+LARGEST = 2**31  # largest number in one, either way
 
 
 @functools.cache
@@ -79,7 +80,7 @@ def parse(text: str) -> Method:
 
 
 def make(name: str, args: Mapping[str, Any] | None = None, slots: Mapping[str, Part] | None = None) -> Method:
-    """A method from values; its `text` is canonical: what differs from the defaults, in the signature's order."""
+    """A method from values; its `text` is canonical: the arguments that were given, in the signature's order."""
     build = builder(name)
     args, slots = dict(args or {}), dict(slots or {})
     signature = inspect.signature(build).parameters
@@ -89,7 +90,7 @@ def make(name: str, args: Mapping[str, Any] | None = None, slots: Mapping[str, P
     method = build(**args)
     for slot, part in slots.items():
         method = put(method, slot, part)
-    shown = [f"{k}={show(args[k])}" for k in signature if k in args and args[k] != signature[k].default]
+    shown = [f"{k}={show(args[k])}" for k in signature if k in args]
     shown += [f"{slot}={show(slots[slot])}" for slot in (*SLOTS, *INNER) if slot in slots]
     return replace(method, text=f"{name}({', '.join(shown)})" if shown else name)
 
@@ -165,6 +166,9 @@ def _is_part(hint: Any) -> bool:
 
 
 def checked(found: Any, hint: Any, where: str) -> Any:
+    numbers = found if isinstance(found, tuple | list) else (found,)
+    if any(isinstance(n, int | float) and not -LARGEST <= n <= LARGEST for n in numbers):
+        raise BadInput(f"expected a number of at most {LARGEST} for {where}, found {found!r}; change the value.")
     options = typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal else ()
     if typing.get_origin(hint) is typing.Literal:
         allowed = typing.get_args(hint)

@@ -105,6 +105,36 @@ STAGES = (
             ("story", 0.055),
         ),
     ),
+    Stage(
+        3534,
+        128,
+        (
+            ("addition", 0.33),
+            ("reverse", 0.11),
+            ("sort", 0.30),
+            ("sudoku4", 0.14),
+            ("multiply", 0.01),
+            ("list_items", 0.025),
+            ("shuffle", 0.03),
+            ("json", 0.025),
+            ("story", 0.03),
+        ),
+    ),
+    Stage(
+        4144,
+        128,
+        (
+            ("addition", 0.23),
+            ("reverse", 0.05),
+            ("sort", 0.33),
+            ("sudoku4", 0.29),
+            ("multiply", 0.01),
+            ("list_items", 0.02),
+            ("shuffle", 0.025),
+            ("json", 0.02),
+            ("story", 0.025),
+        ),
+    ),
 )
 
 RECIPE = Recipe(

@@ -10,6 +10,8 @@ from ..conform import Case, Params, Run
 from ._logits import everything
 from ._prompts import prompts
 
+FUNCTIONS = ("DreamGenerationMixin.diffusion_generate",)
+
 
 def logits(case: Case) -> dict[str, Tensor]:
     return everything(case, case.model(), lambda name: 0)

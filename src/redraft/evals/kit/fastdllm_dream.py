@@ -14,6 +14,8 @@ from ..conform import Case, Params, Run
 from ._prompts import prompts
 from .fastdllm_llada import logits as cached_logits
 
+FUNCTIONS = ("diffusion_generate", "DreamGenerationMixin.diffusion_generate")
+
 
 def logits(case: Case) -> dict[str, Tensor]:
     return cached_logits(case)

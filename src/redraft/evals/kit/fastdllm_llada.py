@@ -15,6 +15,7 @@ from ._logits import Session
 from ._prompts import prompts
 
 CACHES = {"generate": NoCache(), "generate_with_prefix_cache": Prefix(), "generate_with_dual_cache": Dual()}
+FUNCTIONS = tuple(CACHES)
 
 
 def logits(case: Case) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from ..conform import Case, Params, Run
 from ._logits import Session, everything, ids_of
 from ._prompts import prompts
 
+FUNCTIONS = ("generate", "Fast_dLLM_QwenForCausalLM.generate")
+
 
 def logits(case: Case) -> dict[str, Tensor]:
     model = case.model()

@@ -12,6 +12,8 @@ from ..conform import Case, Params, Run
 from ._logits import everything
 from ._prompts import prompts
 
+FUNCTIONS = ("LLaDA2MoeModelLM.generate",)
+
 
 def logits(case: Case) -> dict[str, Tensor]:
     def block_of(name: str) -> int:

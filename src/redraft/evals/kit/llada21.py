@@ -11,6 +11,8 @@ from ..conform import Case, Params, Run
 from ._prompts import prompts
 from .llada2 import logits as logits
 
+FUNCTIONS = ("LLaDA2MoeModelLM.generate",)
+
 
 def generate(case: Case, params: Params) -> Run:
     params.take("temperature", 0.0, only=[0.0])

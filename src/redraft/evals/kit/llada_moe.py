@@ -1,5 +1,5 @@
 """LLaDA-MoE runs with LLaDA's generate.py."""
 
-from .llada import generate, logits
+from .llada import FUNCTIONS, generate, logits
 
-__all__ = ["generate", "logits"]
+__all__ = ["FUNCTIONS", "generate", "logits"]

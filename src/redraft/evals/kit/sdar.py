@@ -21,6 +21,8 @@ STRATEGIES = {
     "entropy_bounded": "entropy_bounded",
 }
 
+FUNCTIONS = ("block_diffusion_generate",)
+
 
 def logits(case: Case) -> dict[str, Tensor]:
     def block_of(name: str) -> int:

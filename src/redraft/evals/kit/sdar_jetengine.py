@@ -11,6 +11,8 @@ from ._prompts import prompts
 from .sdar import STRATEGIES
 from .sdar import logits as logits
 
+FUNCTIONS = ("Scheduler.postprocess",)
+
 
 def generate(case: Case, params: Params) -> Run:
     params.take("temperature", 1.0, only=[1.0])

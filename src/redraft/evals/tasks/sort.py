@@ -18,7 +18,7 @@ def _make(rng: random.Random) -> tuple[str, Problem]:
 
 
 def _practise(rng: random.Random) -> tuple[str, Problem]:
-    return _problem(letters(rng, rng.choice((3, 6, 12, 26, 26, 26))))  # more repeats than chance gives
+    return _problem(letters(rng, rng.choice((6, 12, 26, 26, 26, 26, 26, 26))))  # more repeats than chance gives
 
 
 TASK = Task("sort", _make, exact, _practise)

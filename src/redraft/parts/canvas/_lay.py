@@ -11,11 +11,28 @@ from ...core.traits import Traits
 from ...core.types import Prompt, State
 
 
+def check_pins(p: Prompt) -> None:
+    """BadInput where a pin leaves the places asked for or overlaps another."""
+    taken = 0
+    for offset, ids in p.pins:
+        if offset < 0 or offset + len(ids) > p.num_new:
+            raise BadInput(
+                f"expected pinned tokens inside the {p.num_new} new places, found places {offset} to "
+                f"{offset + len(ids) - 1}; use a smaller offset or raise max_new_tokens."
+            )
+        if offset < taken:
+            raise BadInput(
+                f"expected pinned texts that do not overlap, found one at place {offset}, inside the one before; use a larger offset."
+            )
+        taken = offset + len(ids)
+
+
 def lay(prompts: Sequence[Prompt], traits: Traits, device: torch.device, grid: int = 1) -> State:
     """A State with each prompt, its gap, its suffix; gaps without a suffix are rounded up to end on a multiple of `grid`."""
     num_rows = len(prompts)
     ends = []
     for p in prompts:
+        check_pins(p)
         end = len(p.ids) + p.num_new
         real = end - p.pads
         ends.append(end if p.suffix else end + (-real) % grid)
@@ -34,11 +51,6 @@ def lay(prompts: Sequence[Prompt], traits: Traits, device: torch.device, grid: i
             fixed[i, end : end + len(p.suffix)] = True
         for offset, ids in p.pins:
             at = len(p.ids) + offset
-            if offset < 0 or at + len(ids) > len(p.ids) + p.num_new:
-                raise BadInput(
-                    f"expected pinned tokens inside the {p.num_new} new places, found places {offset} to "
-                    f"{offset + len(ids) - 1}; use a smaller offset or raise max_new_tokens."
-                )
             tokens[i, at : at + len(ids)] = torch.tensor(ids, dtype=torch.int64)
             fixed[i, at : at + len(ids)] = True
         valid[i, p.pads : end + len(p.suffix)] = True

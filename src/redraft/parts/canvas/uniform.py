@@ -11,7 +11,7 @@ import torch
 from ...core.slots import Canvas
 from ...core.traits import Traits
 from ...core.types import Prompt, State
-from ._lay import lay
+from ._lay import check_pins, lay
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Uniform(Canvas):
         size = self.block or max(traits.block, 1)
         whole = []
         for p in prompts:
+            check_pins(p)
             num_blocks = -(-p.num_new // size)
             length = p.num_new if p.suffix else num_blocks * size
             whole.append(replace(p, num_new=length, budget=p.budget or num_blocks * self.forwards + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...core.errors import BadInput
 from ...core.slots import Drawing, Leaves
 from ...core.types import Draw, Segments, State
 
@@ -28,6 +29,17 @@ class Sample(Drawing):
     suppress_eos: bool = False
     distrust_eos: bool = False
     top_k_first: bool = False
+
+    def __post_init__(self) -> None:
+        self.within(0.0, 100.0, "temperature")
+        if 0 < self.temperature < 1e-3:
+            raise BadInput(
+                f"expected a temperature of 0 (arg max) or at least 0.001, found {self.temperature}; change the value."
+            )
+        self.within(0, 2**31, "top_k")
+        self.within(1e-6, 1.0, "top_p")
+        self.within(0.0, 1.0, "min_p")
+        self.within(1e-3, 100.0, "repetition_penalty")
 
     def draw(self, s: State, seg: Segments, m: Leaves) -> Draw:
         ends = s.traits.eos

@@ -29,6 +29,9 @@ class Edit(Revise):
     reads: ClassVar[tuple[str, ...]] = ("prob",)
     leaves: ClassVar[Mapping[str, Kind]] = {"passes": "row"}
 
+    def __post_init__(self) -> None:
+        self.within(0, 2**31, "post")
+
     def init(self, s: State) -> dict[str, Tensor]:
         return {"passes": torch.zeros_like(s.start)[:, None]}
 

@@ -31,6 +31,11 @@ class Blocks(Schedule):
     align: Literal["auto", "answer", "position"] = "auto"
     lead: int = 0
     steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.within(-1, 2**31, "size", "lead")
+        self.within(0, 2**31, "steps")
+
     leaves: ClassVar[Mapping[str, Kind]] = {"at": "row", "age": "row", "size": "row"}
 
     def width(self, s: State) -> int:

@@ -24,6 +24,9 @@ class Carry(Select):
     reads: ClassVar[tuple[str, ...]] = ("prob",)
     leaves: ClassVar[Mapping[str, Kind]] = {"left": "row"}
 
+    def __post_init__(self) -> None:
+        self.within(0, 2**31, "steps")
+
     def init(self, s: State) -> dict[str, Tensor]:
         return {"left": torch.zeros_like(s.start)[:, None]}
 

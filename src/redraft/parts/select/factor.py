@@ -21,6 +21,9 @@ class Factor(Select):
     factor: float = 1.0
     last: bool = False
 
+    def __post_init__(self) -> None:
+        self.within(0.0, 1e6, "factor")
+
     def select(
         self, s: State, seg: Segments, pred: Prediction, score: Tensor, cand: Tensor, m: Leaves
     ) -> tuple[Tensor, Leaves]:

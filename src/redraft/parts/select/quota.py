@@ -26,6 +26,9 @@ class Quota(Select):
     count: int = 0
     of: Literal["unknown", "block"] = "unknown"
 
+    def __post_init__(self) -> None:
+        self.within(0, 2**31, "steps", "count")
+
     def number(self, seg: Segments, length: Tensor) -> Tensor:
         """(B, 1) int64; length (B, 1): columns in the block."""
         if self.count:

@@ -21,6 +21,10 @@ class Reveal(Select):
     steps: int = 0
     eps: float = 1e-3
 
+    def __post_init__(self) -> None:
+        self.within(0, 2**31, "steps")
+        self.within(0.0, 0.999, "eps")
+
     def select(
         self, s: State, seg: Segments, pred: Prediction, score: Tensor, cand: Tensor, m: Leaves
     ) -> tuple[Tensor, Leaves]:

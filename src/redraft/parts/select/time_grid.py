@@ -14,7 +14,7 @@ from ...core.slots import Leaves, Select
 from ...core.types import Prediction, Segments, State
 from ...ops.selection import top
 
-LONGEST = 1024  # points of a grid
+LONGEST = 8192  # points of a grid
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TimeGrid(Select):
     """Times 1 to eps in `steps` equal steps; between t and s the best int(n * (1 - s / t)) of n unknown columns, all in the last step.
     Steps that would commit nothing are passed over without a forward (the reference runs them).
 
-    steps   0 = as the schedule plans, else one per unknown column; at most 1024
+    steps   0 = as the schedule plans, else one per unknown column; at most 8192
     first   the grid's index when a segment opens
     """
 
@@ -30,6 +30,10 @@ class TimeGrid(Select):
     eps: float = 1e-3
     first: int = 0
     leaves: ClassVar[Mapping[str, Kind]] = {"at": "row"}
+
+    def __post_init__(self) -> None:
+        self.within(0, 2**31, "steps")
+        self.within(0.0, 0.999, "eps")
 
     def init(self, s: State) -> dict[str, Tensor]:
         return {"at": torch.zeros_like(s.start)[:, None]}

@@ -32,7 +32,7 @@ class Default(Look):
             rank = pos // size
             given = tail | (s.columns < s.start[:, None]) & (s.valid & tail).any(1, keepdim=True)
             return torch.where(given, torch.where(tail, gap - 1, rank.minimum(gap - 1)), rank)
-        # causal: prompt, then suffix, then gap
+        # causal: prompt, then suffix, then the prompt's last token (whose row predicts the gap's first) and the gap
         num_tail = (tail & s.valid).sum(1, keepdim=True)
-        inside = (s.columns >= s.start[:, None]) & ~tail
-        return torch.where(tail, pos - (s.end - s.start)[:, None], pos + inside * num_tail)
+        inside = (s.columns >= s.start[:, None] - 1) & ~tail
+        return torch.where(tail, pos - (s.end - s.start)[:, None] - 1, pos + inside * num_tail)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...core.slots import Leaves, Stop
 from ...core.types import EOS, LENGTH, NEVER, State
-from ...ops.selection import amin_where
+from ...ops.selection import amax_where, amin_where
 from .full import open_places
 
 
@@ -34,7 +34,8 @@ class Eos(Stop):
         found = torch.zeros_like(s.known)
         for token in self.ids or s.traits.eos:
             found = found | (s.tokens == token)
-        found = found & s.known & s.answer
+        pinned = amax_where(s.columns.expand_as(s.tokens), s.fixed & s.answer, -1)
+        found = found & s.known & s.answer & (s.columns >= pinned)  # pinned text is part of the answer
         hit = torch.zeros_like(moved)
         if self.when != "block":
             end = amin_where(s.columns.expand_as(s.tokens), found, NEVER)

@@ -21,8 +21,12 @@ EVERY = [(slot, name) for slot in ALL_SLOTS for name in parts.names(slot)]
 
 
 def functions(cls: type[Part]) -> list[str]:
-    """What the loop may call of a part, `start` apart (it takes prompts, not tensors)."""
-    own = [n for n, f in inspect.getmembers(cls, inspect.isfunction) if not n.startswith("_") and n != "start"]
+    """What the loop may call of a part, `start` apart (it takes prompts, not tensors) and `within` (a check at its making)."""
+    own = [
+        n
+        for n, f in inspect.getmembers(cls, inspect.isfunction)
+        if not n.startswith("_") and n not in ("start", "within")
+    ]
     slot = next(base for base in cls.__mro__ if base.__module__ == "redraft.core.slots")
     return [n for n in own if hasattr(slot, n)]
 

@@ -47,6 +47,13 @@ def _load(model: str, **options: Any) -> Any:
         return api.load(model, **opt.given(**options))
 
 
+def _shows(watch: bool | None, json: bool) -> bool:
+    """Whether to draw the canvas; never on a standard output that has to hold JSON alone."""
+    if json:
+        return bool(watch) and output.stderr().is_terminal
+    return sys.stdout.isatty() if watch is None else watch
+
+
 def _decode(model: Any, prompt: Any, watch: bool, **options: Any) -> Any:
     """`redraft.generate` under the canvas, under a line of progress, or silently: by what standard error can show."""
     from redraft import api
@@ -107,7 +114,7 @@ def generate(
     result = _decode(
         loaded,
         asked,
-        sys.stdout.isatty() and not json if watch is None else watch,
+        _shows(watch, json),
         max_new_tokens=max_new_tokens,
         seed=seed,
         **opt.given(
@@ -167,7 +174,7 @@ def chat(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
     )
-    show = sys.stdout.isatty() and not json if watch is None else watch
+    show = _shows(watch, json)
 
     def answer(ids: list[int]) -> Any:
         return _decode(loaded, ids, show, max_new_tokens=max_new_tokens, seed=seed, **sampling)

@@ -31,7 +31,7 @@ def requests(draw: Any, kind: str) -> tuple[Prompt, ...]:
     for _ in range(draw(st.integers(1, 4))):
         ids, new = draw(st.lists(token, min_size=1, max_size=9)), draw(st.integers(1, 14))
         suffix, pins = (), ()
-        if kind not in ("causal", "uniform"):
+        if kind != "uniform":
             suffix = tuple(draw(st.lists(token, max_size=5)))
             at = draw(st.integers(0, new - 1))
             pinned = tuple(draw(st.lists(token, max_size=min(3, new - at))))

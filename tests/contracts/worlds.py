@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from redraft import methods
-from redraft.core.method import Method
+from redraft.core.method import Method, walk
 from redraft.core.noise import keyed_uniform
 from redraft.core.part import INNER, SLOTS, Part
 from redraft.core.traits import Traits
@@ -54,7 +54,8 @@ def fits(method: Method | Part, traits: Traits) -> bool:
     has |= {"causal"} if traits.attention == "causal" else set()
     has |= {"edits"} if traits.edits else set()
     has |= {"uniform"} if traits.noise == "uniform" else set()
-    return set(method.needs) <= has
+    needs = method.needs if isinstance(method, Method) else {n for one in walk(method) for n in one.needs}
+    return set(needs) <= has
 
 
 def put(method: Method, slot: str, part: Part) -> Method:

@@ -384,3 +384,30 @@ def test_several_folders_count_each_case_once(archive: Path, tmp_path: Path) -> 
     two = take(archive, tmp_path / "two", [first(archive, "sdar")])
     report = conform([one, two, one, tmp_path])
     assert report.found == 2 and report.ok and set(report.families) == {"llada", "sdar"}
+
+
+LOGITS_CHANGES = {
+    "a parameter": lambda meta: meta.update(params={"temperature": 1}),
+    "an entry": lambda meta: meta.update(flavour="sweet"),
+}
+RUN_CHANGES = {
+    "a function": lambda meta: meta["reference"].update(function="foo"),
+    "no reference": lambda meta: meta.update(reference=None),
+    "another mask id": lambda meta: meta["params"].update(mask_id=3),
+    "recorded draws": lambda meta: meta.update(rng={"seed": 1}),
+    "a suffix": lambda meta: meta.update(suffix_len=3),
+}
+
+
+@pytest.mark.parametrize("change", LOGITS_CHANGES.values(), ids=list(LOGITS_CHANGES))
+def test_logits_cases_are_read_as_strictly(
+    archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    failing(tampered(archive, tmp_path, first(archive, "llada", "logits"), change), "unknown")
+
+
+@pytest.mark.parametrize("change", RUN_CHANGES.values(), ids=list(RUN_CHANGES))
+def test_what_a_run_says_of_its_reference_counts(
+    archive: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    failing(tampered(archive, tmp_path, first(archive, "llada"), change))

@@ -32,7 +32,7 @@ class Source(Protocol):
         ...
 
 
-class _Uninitialised(TorchFunctionMode):
+class Uninitialised(TorchFunctionMode):
     """Leaves out the initialisation of weights that have no values yet; torch would load its whole compiler for it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -64,7 +64,7 @@ def build(config: BackboneConfig) -> Backbone:
                 f"{moe.num_experts_per_token} chosen ones, found {moe.num_groups} groups of which "
                 f"{moe.num_groups_per_token} are kept; correct the file."
             )
-    with torch.device("meta"), _Uninitialised():
+    with torch.device("meta"), Uninitialised():
         return Backbone(config)
 
 

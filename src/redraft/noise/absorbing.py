@@ -1,7 +1,6 @@
-"""Absorbing noise: a token becomes the mask token with probability t and then stays (MDLM, arXiv:2406.07524; LLaDA,
-2502.09992).
+"""Absorbing noise: a token becomes the mask token and stays it (MDLM, arXiv:2406.07524; LLaDA, 2502.09992).
 
-The same object is the blank canvas of decoding: at t = 1 every open column holds `mask`.
+The same object is the blank canvas of decoding: at t = 1 every open column holds the mask.
 """
 
 from __future__ import annotations
@@ -11,19 +10,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.draws import Draws, Places
+from ..core.errors import BadInput
+from ..core.traits import Traits
+from .schedules import Linear, Schedule, weight
+
+
+def mask_of(traits: Traits) -> int:
+    """The mask token's id; BadInput where the model has none."""
+    if traits.mask is None:
+        raise BadInput("absorbing noise needs a model with a mask token, found none; adapt the model to get one.")
+    return traits.mask
+
 
 @dataclass(frozen=True)
 class Absorbing:
-    """Forward process with keep probability alpha(t) = 1 - t."""
+    """A column is masked with probability 1 - alpha(t)."""
 
-    mask: int
+    schedule: Schedule = Linear()
 
-    def corrupt(self, tokens: Tensor, rate: Tensor, chance: Tensor, open_: Tensor) -> tuple[Tensor, Tensor]:
-        """Noised tokens and which were hit; all (B, T): rate in [0, 1], chance uniform in [0, 1), open_ bool may be
-        hit."""
-        hit = (chance < rate) & open_
-        return torch.where(hit, self.mask, tokens), hit
+    def rate(self, t: Tensor) -> Tensor:
+        return 1.0 - self.schedule.alpha(t)
 
-    def weight(self, rate: Tensor) -> Tensor:
-        """-alpha'(t) / (1 - alpha(t)) = 1 / t, the likelihood bound's weight of a masked token."""
-        return 1.0 / rate.clamp_min(1e-3)
+    def weight(self, t: Tensor) -> Tensor:
+        return weight(self.schedule, t)
+
+    def fill(self, canvas: Places, tokens: Tensor, hit: Tensor, t: Tensor, draws: Draws, traits: Traits) -> Tensor:
+        return torch.where(hit, mask_of(traits), tokens)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """No noise: autoregressive training. Every answer column counts as hit, none is changed."""
+
+    def rate(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def weight(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def fill(self, canvas: Places, tokens: Tensor, hit: Tensor, t: Tensor, draws: Draws, traits: Traits) -> Tensor:
+        return tokens

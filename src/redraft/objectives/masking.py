@@ -1,4 +1,4 @@
-"""When and where tokens are masked: times draw a rate per row or block, policies spread it over the columns."""
+"""Mask policies: which columns are hit, given each column's rate. All give (B, T) bool inside canvas.answer."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .layouts import Canvas
-
-_ROW, _BLOCK, _DRAW = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532  # additive low-discrepancy sequences
-
-
-class Times(Protocol):
-    def draw(self, canvas: Canvas, offset: Tensor, draw: int) -> Tensor:
-        """(B, T) times in (0, 1]; offset is one number in (0, 1) for the run."""
-        ...
+from ..core.draws import Draws
+from .canvas import Canvas
 
 
 class Masking(Protocol):
-    def rates(self, canvas: Canvas, time: Tensor, place: Tensor) -> Tensor:
-        """(B, T) mask probabilities from times (B, T) and place (B, 3), numbers in (0, 1) of the row's own."""
+    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        """(B, T) bool columns to noise, from rates (B, T)."""
         ...
 
 
 @dataclass(frozen=True)
-class LowDiscrepancy:
-    """Uniform times, spread evenly over consecutive samples (and over a row's blocks where block > 0).
+class Bernoulli:
+    """Every answer column by itself, at its rate."""
 
-    t = frac(offset + sample * golden + block * ...): stratified like MDLM's antithetic times, yet each sample's time
-    depends on its own number alone, so batches may be split in any way.
-    """
-
-    block: int = 0
-    low: float = 1e-3
-    high: float = 1.0
-
-    def draw(self, canvas: Canvas, offset: Tensor, draw: int) -> Tensor:
-        column = torch.arange(canvas.tokens.shape[1], device=canvas.tokens.device)
-        index = column // self.block if self.block else torch.zeros_like(column)
-        turn = offset + draw * _DRAW + canvas.sample[:, None].double() * _ROW + index * _BLOCK
-        return (self.low + (self.high - self.low) * (turn % 1.0)).float()
-
-
-@dataclass(frozen=True)
-class Anywhere:
-    """Every answer column at the drawn rate."""
-
-    def rates(self, canvas: Canvas, time: Tensor, place: Tensor) -> Tensor:
-        return time
+    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        return (draws.column(canvas, "mask") < rate) & canvas.answer
 
 
 @dataclass(frozen=True)
 class Window:
-    """As decoding block by block leaves the canvas: known before a window, at the drawn rate in it, all masked behind
-    it.
+    """As decoding block by block leaves the canvas: known before a window, at the drawn rate in it, all hit behind it.
 
     The window's length is one of `sizes`, its start anywhere in the answer.
     """
 
     sizes: tuple[int, ...]
 
-    def rates(self, canvas: Canvas, time: Tensor, place: Tensor) -> Tensor:
-        column = torch.arange(canvas.tokens.shape[1], device=canvas.tokens.device)
-        count = canvas.answer.sum(1)
-        start = canvas.answer.to(torch.int8).argmax(1) + (place[:, 0] * count).long()
-        size = torch.tensor(self.sizes, device=column.device)[(place[:, 1] * len(self.sizes)).long()]
-        inside = (column >= start[:, None]) & (column < (start + size)[:, None])
-        behind = column >= (start + size)[:, None]
-        return torch.where(inside, time, behind.to(time.dtype))
+    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        count = canvas.total(canvas.answer.long())
+        far = 1 << 30
+        first = torch.where(canvas.answer, canvas.place, far)
+        opening = -canvas.largest(-first)
+        start = opening + (draws.document(canvas, "start") * count).long()
+        index = (draws.document(canvas, "size") * len(self.sizes)).long()
+        size = torch.tensor(self.sizes, device=rate.device)[index.clamp_max(len(self.sizes) - 1)]
+        inside = (canvas.place >= start) & (canvas.place < start + size)
+        rate = torch.where(inside, rate, (canvas.place >= start + size).to(rate.dtype))
+        return (draws.column(canvas, "mask") < rate) & canvas.answer
+
+
+@dataclass(frozen=True)
+class AtLeastOne:
+    """Another policy, and where a document (or a block of it) was missed, the column with the smallest number.
+
+    block   0: one a document; else one in every `block` places that hold answer columns
+    """
+
+    inner: Masking = Bernoulli()
+    block: int = 0
+
+    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        hit = self.inner.hits(canvas, rate, draws)
+        open_ = canvas.answer & (rate > 0)
+        chance = torch.where(open_, draws.column(canvas, "mask"), 2.0)
+        group = canvas.document
+        if self.block:
+            group = group * (int(canvas.place.max()) // self.block + 1) + canvas.place // self.block
+        size = int(group.max()) + 1
+        least = torch.full((len(hit), size), 2.0, device=rate.device)
+        least = least.scatter_reduce(1, group, chance, "amin").gather(1, group)
+        taken = torch.zeros(len(hit), size, device=rate.device).scatter_add(1, group, hit.float()).gather(1, group)
+        return hit | ((taken == 0) & open_ & (chance == least))

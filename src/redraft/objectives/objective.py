@@ -1,91 +1,268 @@
-"""The training row: noise, times, where to mask, layout, weight and normaliser in one frozen value; a loss is its one
-verb."""
+"""The training row: noise, times, mask policy, layout, target, loss, weight, normaliser and auxiliary losses in one
+frozen value.
+
+`prepare` does everything that needs no model (so that counts can be added up over processes first), `run` the rest.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..core.noise import keyed_uniform
-from ..models.backbone import Attend, Backbone, dense
+from ..core.draws import Draws, Keyed
+from ..core.traits import Traits
+from ..models.backbone import Attend, dense
 from ..noise.absorbing import Absorbing
-from .layouts import Canvas, Layout, View
-from .masking import Masking, Times
+from ..noise.process import Noise
+from ..ops.tiles import tiled
+from .canvas import Canvas, Noised
+from .layouts import Full, Layout
+from .masking import Bernoulli, Masking
+from .readings import Aligned, CrossEntropy, Flat, Normaliser, PerDocument, Target, Targets, Term, Weight
+from .times import LowDiscrepancy, Times
+from .view import View
 
-CHANCE, TIME, PLACE = range(3)  # draws of one sample
-
-
-def in_float32(attend: Attend) -> Attend:
-    """The same attention with float32 inside: on CPU the backward of bfloat16 attention is three times slower."""
-
-    def wide(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return attend(layer, q.float(), k.float(), v.float()).to(v.dtype)
-
-    return wide
+Models = Mapping[str, Any]  # role -> network with the backbone's interface; "main" is the one decoded later
 
 
 @dataclass(frozen=True)
-class Noised:
-    """A canvas after the noise: tokens, which columns were hit and at which rate; all (B, T)."""
+class Reading:
+    """Outputs that become one loss; all (n,) but the rest. row, at: where in the view; column: the target's column."""
 
-    tokens: Tensor
-    hit: Tensor
-    rate: Tensor
+    name: str
+    row: Tensor
+    at: Tensor
+    column: Tensor
+    term: Term
+    weight: Tensor  # (n,) float32, normaliser's factors included
+    count: Tensor  # () what the sum is divided by
+    share: float = 1.0  # of the whole loss
+    targets: Targets | None = None
+
+    def outputs(self, view: View) -> Tensor:
+        """(B, W) bool, the outputs read."""
+        read = torch.zeros_like(view.learn)
+        return read.index_put_((self.row, self.at), torch.tensor(True, device=read.device))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prepared batch. counts: by reading, what losses are divided by; add them up over micro-batches and processes."""
+
+    canvas: Canvas
+    noised: Noised
+    view: View
+    readings: tuple[Reading, ...]
+    traits: Traits
+    draws: Draws
+
+    @property
+    def counts(self) -> dict[str, Tensor]:
+        return {r.name: r.count for r in self.readings}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """value: the scalar to minimise. parts: its summands by name, and what else is worth a line in the log, detached.
+    each: (B, T) the main loss of every learned column, unweighted, detached, NaN elsewhere; with `time` (B, T)."""
+
+    value: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    each: Tensor | None = None
+    time: Tensor | None = None
+
+
+class Program(Protocol):
+    """One training step's forwards and their loss. An Objective is the program of one forward."""
+
+    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> Any:
+        """What needs no model; the value has `counts`, a dict of () tensors."""
+        ...
+
+    def run(self, models: Models, job: Any, counts: Mapping[str, Tensor]) -> Loss:
+        """The loss of a prepared batch, its sums divided by `counts`."""
+        ...
+
+
+class Auxiliary(Protocol):
+    """A further loss on the same forward."""
+
+    def reading(self, objective: Objective, canvas: Canvas, noised: Noised, view: View, traits: Traits) -> Reading: ...
+
+
+class Replicas(Protocol):
+    """How often a canvas is noised for one step, and how the copies depend on one another."""
+
+    def noise(self, objective: Objective, canvas: Canvas, draws: Draws, traits: Traits) -> tuple[Canvas, Noised]: ...
+
+
+@dataclass(frozen=True)
+class Once:
+    """Every canvas once."""
+
+    def noise(self, objective: Objective, canvas: Canvas, draws: Draws, traits: Traits) -> tuple[Canvas, Noised]:
+        return canvas, objective.corrupt(canvas, draws, traits)
 
 
 @dataclass(frozen=True)
 class Objective:
     """One way to train.
 
-    weight      "flat": every masked token counts the same; "bound": by -alpha'/(1-alpha), the likelihood bound (1/t)
-    normaliser  what the weighted sum of losses is divided by: "masked" tokens, "answer" tokens, or "rows" (each row's
-                mean over its own masked tokens, then the mean over rows)
+    supervise   which columns are targets: those the noise "hit", those whose token it "changed", or the whole "answer"
+    conditioned the network is told the noise level, -log alpha(t)
     """
 
-    noise: Absorbing
-    times: Times
-    masking: Masking
-    layout: Layout
-    weight: Literal["flat", "bound"] = "flat"
-    normaliser: Literal["masked", "answer", "rows"] = "rows"
+    noise: Noise = Absorbing()
+    times: Times = LowDiscrepancy()
+    masking: Masking = Bernoulli()
+    layout: Layout = Full()
+    target: Target = Aligned()
+    term: Term = CrossEntropy()
+    weight: Weight = Flat()
+    normaliser: Normaliser = PerDocument()
+    auxiliary: tuple[Auxiliary, ...] = ()
+    replicas: Replicas = Once()
+    supervise: Literal["hit", "changed", "answer"] = "hit"
+    conditioned: bool = False
 
-    def corrupt(self, canvas: Canvas, seed: int, draw: int = 0) -> Noised:
-        """Noise keyed by (seed, sample, draw, column); at least one answer column of every row is hit."""
-        columns = torch.arange(canvas.tokens.shape[1], device=canvas.tokens.device)
-        sample = canvas.sample[:, None]
-        chance = keyed_uniform(seed, sample, draw, CHANCE, columns).float()
-        time = self.times.draw(canvas, keyed_uniform(seed, draw, TIME).float(), draw)
-        rate = self.masking.rates(canvas, time, keyed_uniform(seed, sample, draw, PLACE, columns[:3]).float())
-        tokens, hit = self.noise.corrupt(canvas.tokens, rate, chance, canvas.answer)
-        first = torch.where(canvas.answer & (rate > 0), chance, 2.0).argmin(1, keepdim=True)
-        missed = ~hit.any(1, keepdim=True) & canvas.answer.any(1, keepdim=True)
-        forced = torch.zeros_like(hit).scatter(1, first, True) & missed
-        return Noised(torch.where(forced, self.noise.mask, tokens), hit | forced, rate)
+    def corrupt(self, canvas: Canvas, draws: Draws, traits: Traits, time: Tensor | None = None) -> Noised:
+        """The noised canvas; `time` (B, T) in place of drawn times."""
+        time = self.times.draw(canvas, draws) if time is None else time
+        rate = self.noise.rate(time)
+        hit = self.masking.hits(canvas, rate, draws)
+        return Noised(self.noise.fill(canvas, canvas.tokens, hit, time, draws, traits), hit, time, rate)
 
-    def view(self, canvas: Canvas, noised: Noised) -> View:
-        """The forward's columns, without those that no learned column needs."""
-        return self.layout.lay(canvas, noised.tokens, noised.hit).trimmed()
+    def learned(self, canvas: Canvas, noised: Noised) -> Tensor:
+        """(B, T) bool, the targets."""
+        if self.supervise == "answer":
+            return canvas.answer
+        return canvas.answer & (noised.hit if self.supervise == "hit" else noised.tokens != canvas.tokens)
 
-    def loss(self, model: Backbone, canvas: Canvas, seed: int, draw: int = 0) -> tuple[Tensor, Tensor]:
-        """The scalar to minimise, and each row's mean loss over its masked tokens (B,), detached."""
-        noised = self.corrupt(canvas, seed, draw)
-        view = self.view(canvas, noised)
-        attend = in_float32(dense(view.mask(), len(view.tokens)))
-        hidden = model(model.embed(view.tokens.flatten()), view.pos.flatten(), attend)
-        row, column = view.learn.nonzero(as_tuple=True)
+    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> Job:
+        canvas, noised = self.replicas.noise(self, canvas, draws, traits)
+        return self.job(canvas, noised, draws, traits)
+
+    def job(self, canvas: Canvas, noised: Noised, draws: Draws, traits: Traits) -> Job:
+        """A job for a canvas already noised."""
+        learn = self.learned(canvas, noised)
+        view = self.layout.lay(canvas, noised, learn, draws)
+        readings = self._readings(canvas, noised, view, learn, traits)
+        read = torch.stack([r.outputs(view) for r in readings]).any(0)
+        small = view.trimmed(read)
+        if small is not view:
+            view = small
+            readings = self._readings(canvas, noised, view, learn, traits)
+        return Job(canvas, noised, view, readings, traits, draws)
+
+    def _readings(
+        self, canvas: Canvas, noised: Noised, view: View, learn: Tensor, traits: Traits
+    ) -> tuple[Reading, ...]:
+        weight = self.weight.of(canvas, noised, self.noise) * self.normaliser.factors(canvas, learn)
+        main = self.reading("loss", canvas, noised, view, view.learn, self.target, self.term, weight, traits)
+        count = self.normaliser.count(canvas, learn)
+        return (
+            Reading(**{**vars(main), "count": count}),
+            *(a.reading(self, canvas, noised, view, traits) for a in self.auxiliary),
+        )
+
+    def reading(
+        self,
+        name: str,
+        canvas: Canvas,
+        noised: Noised,
+        view: View,
+        learn: Tensor,
+        target: Target,
+        term: Term,
+        weight: Tensor,
+        traits: Traits,
+        share: float = 1.0,
+    ) -> Reading:
+        """The reading of the view columns `learn` (B, W) bool; weight (B, T); divided by their number."""
+        outputs = target.outputs(view)
+        row, column = (learn & (outputs >= 0)).nonzero(as_tuple=True)
         source = view.source[row, column]
-        logits = model.head(hidden[view.learn.flatten()]).float()
-        logits[:, self.noise.mask] = float("-inf")
-        each = F.cross_entropy(logits, canvas.tokens[row, source], reduction="none")
-        count = view.learn.sum(1)
-        mean = torch.zeros(len(count), device=each.device).index_add(0, row, each) / count.clamp_min(1)
-        weighted = each * self.noise.weight(noised.rate[row, source]) if self.weight == "bound" else each
-        if self.normaliser == "rows":
-            share = (weighted / count[row]).sum() / len(count)
-        else:
-            share = weighted.sum() / (count.sum() if self.normaliser == "masked" else canvas.answer.sum())
-        return share, mean.detach()
+        targets = Targets(
+            canvas.tokens[row, source],
+            view.tokens[row, column],
+            noised.time[row, source],
+            noised.rate[row, source],
+            noised.hit[row, source],
+            self.noise,
+            traits,
+        )
+        return Reading(
+            name,
+            row,
+            outputs[row, column],
+            source,
+            term,
+            weight[row, source],
+            torch.tensor(float(len(row)), device=row.device),
+            share,
+            targets,
+        )
+
+    def hidden(self, models: Models, job: Job) -> Tensor:
+        """(B, W, D) hidden states of the job's view."""
+        model, view = models["main"], job.view
+        x = model.embed(view.tokens.flatten())
+        if job.noised.soft is not None:
+            soft = job.noised.soft[torch.arange(len(view.source), device=x.device)[:, None], view.source].flatten(0, 1)
+            mixed = soft.to(x.dtype) @ model.embedding.weight
+            x = torch.where((view.stream.flatten() == 0)[:, None], mixed, x)
+        attend = in_float32(dense(view.mask(), len(view.tokens)))
+        more = {"sigma": self.sigma(view).flatten()} if self.conditioned else {}
+        hidden: Tensor = model(x, view.pos.flatten(), attend, **more)
+        return hidden.unflatten(0, view.tokens.shape)
+
+    def sigma(self, view: View) -> Tensor:
+        """(B, W) noise levels -log alpha(t)."""
+        return -torch.log1p(-self.noise.rate(view.time).clamp(0.0, 1.0 - 1e-6)) * (view.time > 0)
+
+    def run(self, models: Models, job: Job, counts: Mapping[str, Tensor]) -> Loss:
+        hidden = self.hidden(models, job)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        parts: dict[str, Tensor] = {}
+        each = torch.full(job.canvas.tokens.shape, float("nan"), device=hidden.device)
+        for reading in job.readings:
+            value, values = read(models["main"], hidden, reading)
+            value = reading.share * value / counts[reading.name].clamp_min(1e-9)
+            parts[reading.name] = value.detach()
+            total = total + value
+            if reading.name == "loss":
+                each[reading.row, reading.column] = values
+        return Loss(total, parts, each, job.noised.time)
+
+    def loss(self, model: nn.Module, canvas: Canvas, seed: int, traits: Traits, draw: int = 0) -> Loss:
+        """The loss of one batch by itself."""
+        job = self.prepare(canvas, Keyed(seed, draw), traits)
+        return self.run({"main": model}, job, job.counts)
+
+
+def read(model: Any, hidden: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+    """The weighted sum of a reading's losses, differentiable, and the losses (n,), detached."""
+    targets = reading.targets
+    assert targets is not None
+    term = reading.term
+
+    def each(part: Tensor, rows: slice) -> Tensor:
+        return term.each(model.head(part).float(), targets.take(rows))
+
+    params = [model.head_weight, *([] if model.head_bias is None else [model.head_bias])]
+    return tiled(each, hidden[reading.row, reading.at], reading.weight, params, model.head_weight.shape[0])
+
+
+def in_float32(attend: Attend) -> Attend:
+    """The same attention with float32 inside: on CPU the backward of bfloat16 attention is three times slower."""
+
+    def wide(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if q.device.type != "cpu" or q.dtype == torch.float32:
+            return attend(layer, q, k, v)
+        return attend(layer, q.float(), k.float(), v.float()).to(v.dtype)
+
+    return wide

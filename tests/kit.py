@@ -1,6 +1,6 @@
-"""Where the conformance kit is: the shared folder where there is one, else the archive beside the tests.
+"""Where the conformance kit is: the shared folder where there is one, else the archives beside the tests.
 
-`python -m tests.kit FOLDER` packs a kit folder into the archive (the same folder gives the same bytes).
+`python -m tests.kit FOLDER` packs a kit folder (`core`, `train`) into its archive (the same folder gives the same bytes).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ARCHIVE = Path(__file__).parent / "oracles" / "kit-core.tar.xz"
+TRAIN_ARCHIVE = ARCHIVE.with_name("kit-train.tar.xz")
 SHARED = Path(__file__).parents[2] / "shared" / "kit" / "core"
 
 
@@ -26,11 +27,37 @@ def kit_dir() -> Path:
     """The kit's `core` folder. REDRAFT_KIT=archive takes the archive even where the shared folder is there."""
     if SHARED.is_dir() and os.environ.get("REDRAFT_KIT") != "archive":
         return SHARED
+    return _unpacked(ARCHIVE) / "core"
+
+
+@cache
+def train_dir() -> Path:
+    """The kit's `train` folder, by the same rule; from the archive, with the checkpoint of `core` that it names."""
+    if (SHARED.parent / "train").is_dir() and os.environ.get("REDRAFT_KIT") != "archive":
+        return SHARED.parent / "train"
+    return unpacked_train()
+
+
+def unpacked_train() -> Path:
+    """The committed `train` folder; the shared one is not looked at."""
+    room = _unpacked(TRAIN_ARCHIVE)
+    with tarfile.open(ARCHIVE, "r:xz") as archive:
+        wanted = [m for m in archive.getmembers() if m.name.startswith("core/llada/ckpt_s0/")]
+        archive.extractall(room, wanted, filter="data")
+    return room / "train"
+
+
+def unpacked_more() -> Path:
+    """Further recordings of the same references, of branches that the kit's own cases do not take."""
+    return _unpacked(TRAIN_ARCHIVE.with_name("kit-train-more.tar.xz")) / "train-more"
+
+
+def _unpacked(packed: Path) -> Path:
     room = tempfile.TemporaryDirectory(prefix="redraft-kit-")
     _rooms.append(room)
-    with tarfile.open(ARCHIVE, "r:xz") as archive:
+    with tarfile.open(packed, "r:xz") as archive:
         archive.extractall(room.name, filter="data")
-    return Path(room.name) / "core"
+    return Path(room.name)
 
 
 _rooms: list[Any] = []  # kept until the process ends, then removed
@@ -44,12 +71,13 @@ def cases(kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path.parent, meta
 
 
-def pack(folder: Path, target: Path = ARCHIVE) -> None:
+def pack(folder: Path) -> None:
+    target = ARCHIVE.with_name(f"kit-{folder.name}.tar.xz")
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                entry = tarfile.TarInfo(f"core/{path.relative_to(folder).as_posix()}")
+                entry = tarfile.TarInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
                 entry.size, entry.mtime, entry.mode = path.stat().st_size, 0, 0o644
                 archive.addfile(entry, io.BytesIO(path.read_bytes()))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ NAMES = {
     "RedraftError",
     "Report",
     "Result",
+    "Stopped",
     "Traits",
     "Trajectory",
     "UnknownName",
@@ -37,6 +38,7 @@ NAMES = {
     "load",
     "methods_table",
     "models_table",
+    "perplexity",
     "wrap",
 }
 

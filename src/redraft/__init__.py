@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from redraft.api import load as load
     from redraft.api import methods_table as methods_table
     from redraft.api import models_table as models_table
+    from redraft.api import perplexity as perplexity
     from redraft.api import wrap as wrap
     from redraft.core.errors import BadInput as BadInput
     from redraft.core.errors import CheckpointError as CheckpointError
     from redraft.core.errors import RedraftError as RedraftError
+    from redraft.core.errors import Stopped as Stopped
     from redraft.core.errors import UnknownName as UnknownName
     from redraft.core.errors import Unreachable as Unreachable
     from redraft.core.errors import Unsupported as Unsupported
@@ -42,6 +44,7 @@ _HOME = {
     "RedraftError": "redraft.core.errors",
     "Report": "redraft.api",
     "Result": "redraft.api",
+    "Stopped": "redraft.core.errors",
     "Traits": "redraft.core.traits",
     "Trajectory": "redraft.core.trajectory",
     "UnknownName": "redraft.core.errors",
@@ -53,6 +56,7 @@ _HOME = {
     "load": "redraft.api",
     "methods_table": "redraft.api",
     "models_table": "redraft.api",
+    "perplexity": "redraft.api",
     "wrap": "redraft.api",
 }
 
@@ -63,6 +67,7 @@ __all__ = [
     "RedraftError",
     "Report",
     "Result",
+    "Stopped",
     "Traits",
     "Trajectory",
     "UnknownName",
@@ -75,6 +80,7 @@ __all__ = [
     "load",
     "methods_table",
     "models_table",
+    "perplexity",
     "wrap",
 ]
 

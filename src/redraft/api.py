@@ -19,6 +19,7 @@ from .core.types import FINISH, Prompt, State
 from .engine import executor_for
 from .evals.conform import Report, conform
 from .models import Model, known_families, load, wrap
+from .models.hub import boxed
 from .parts import name_of
 
 BATCH = 32  # requests decoded side by side
@@ -314,12 +315,28 @@ def _method_row(name: str, verified: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def models_table() -> list[dict[str, Any]]:
-    """The model families that can be loaded, and the model in the box."""
+    """The model families that can be loaded, and the models in the box."""
     rows = [
         {"name": family.name, "source": family.source, "model_types": list(family.model_types)}
         for family in known_families().values()
     ]
-    return [{"name": "redraft-tiny", "source": "in the box", "model_types": ["redraft"]}, *rows]
+    return [*({"name": name, "source": "in the box", "model_types": ["redraft"]} for name in boxed()), *rows]
+
+
+def recipes_table() -> list[dict[str, Any]]:
+    """Every training recipe: name, paper, parts by slot, what it needs, and the method that decodes its result."""
+    from .recipes.recipe import known_recipes
+
+    return [
+        {
+            "name": name,
+            "paper": recipe.paper,
+            "parts": recipe.parts(),
+            "needs": list(recipe.needs),
+            "decodes_with": recipe.decodes_with,
+        }
+        for name, recipe in sorted(known_recipes().items())
+    ]
 
 
 def evaluate(
@@ -350,6 +367,14 @@ def evaluate(
     )
 
 
+def perplexity(model: Model | str, data: Any, **options: Any) -> dict[str, Any]:
+    """Negative log-likelihood per token of text under a model, with its error; see `redraft.evals.ppl.perplexity`."""
+    from .evals.ppl import perplexity as run
+
+    return run(load(model) if isinstance(model, str) else model, data, **options)
+
+
 __all__ = [
-    "Model", "Report", "Result", "conform", "default_method", "evaluate", "generate", "load", "methods_table", "models_table", "wrap",
+    "Model", "Report", "Result", "conform", "default_method", "evaluate", "generate", "load", "methods_table", "models_table",
+    "perplexity", "recipes_table", "wrap",
 ]  # fmt: skip

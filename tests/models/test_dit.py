@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import redraft
-from redraft.core.errors import CheckpointError
+from redraft.core.errors import CheckpointError, Unsupported
 from redraft.core.traits import Traits
+from redraft.engine.offline import OfflineExecutor
 from redraft.models import Model, dense, known_families, load
 from redraft.models.dit import DiT, DiTConfig
 from redraft.models.families.mdlm import describe
@@ -162,6 +165,32 @@ def test_without_adaptive_norms_there_is_no_level() -> None:
     x, pos = net.embed(torch.arange(6)), torch.arange(6)
     with torch.inference_mode():
         assert torch.equal(net(x, pos, dense(None, 1)), net(x, pos, dense(None, 1), torch.full((6,), 0.7)))
+
+
+def test_decoding_tells_the_share_of_masks() -> None:
+    net = scratch(conditioned=True)
+    told: list[tuple[float, float]] = []
+    forward = net.forward
+
+    def listen(x: Tensor, pos: Tensor, attend: Any, sigma: Tensor | None = None) -> Tensor:
+        assert sigma is not None and len(sigma) == len(x)
+        told.append((float(sigma.min()), float(sigma.max())))
+        return forward(x, pos, attend, sigma)
+
+    net.forward = listen  # type: ignore[method-assign]
+    traits = Traits(mask=39, eos=(), vocab=40, context=64)
+    model = Model(net.eval(), traits, "mdlm", describe(net.config, traits))
+    redraft.generate(model, [[5, 6, 7, 8]], method="llada(steps=4, block=-1)", max_new_tokens=12)
+    want = [-math.log(alpha) for alpha in (4 / 16, 7 / 16, 10 / 16, 13 / 16)]
+    assert [one for one, _ in told] == pytest.approx(want, rel=1e-5) and all(low == high for low, high in told)
+    uniform = dataclasses.replace(traits, mask=None, noise="uniform")
+    with pytest.raises(Unsupported, match="noise level"):
+        OfflineExecutor(net, uniform)  # type: ignore[arg-type]
+
+
+def test_a_sure_distribution_softens_to_its_tokens_embedding() -> None:
+    net, ids = scratch(), torch.arange(40)
+    assert torch.equal(net.soften(torch.eye(40)), net.embed(ids))
 
 
 def test_bfloat16_is_near_float32() -> None:

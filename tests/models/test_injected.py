@@ -13,11 +13,12 @@ from torch import Tensor
 
 import redraft
 from redraft.core.errors import BadInput, CheckpointError
-from redraft.models import dense, load, wrap
-from redraft.models.injected import Injected
+from redraft.models import dense, known_families, load, wrap
+from redraft.models.injected import Injected, prove
 from tests.models.run import logits
 
 transformers = pytest.importorskip("transformers")
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
 
 SMALL = {
     "vocab_size": 97,
@@ -61,17 +62,26 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("Qwen2", NO_HEAD_DIM),
     "qwen3": ("Qwen3", SMALL),
 }
+OTHERS = known_families()["causal_lm"].model_types
+CHANGES: dict[str, dict[str, Any]] = {
+    "granite": {"logits_scaling": 8.0, "attention_multiplier": 0.3, "embedding_multiplier": 12.0},
+    "cohere": {"logit_scale": 0.5},
+    "mistral": {"sliding_window": 64},
+}
 FAMILIES = [name for name in CONFIGS if name.startswith(("gemma", "gpt2"))]
+MORE = ["mistral", "mixtral", "gpt_neox", "granite", "opt", "phi3"]
 IDS = torch.randint(3, 97, (2, 40), generator=torch.Generator().manual_seed(0))
 CAUSAL = torch.ones(40, 40, dtype=torch.bool).tril()[None]
 
 
 def theirs(name: str, **change: Any) -> Any:
-    kind, config = CONFIGS[name]
     torch.manual_seed(1)
-    made = getattr(transformers, f"{kind}Config")(**config | change)
-    head = "GPT2LMHeadModel" if kind == "GPT2" else f"{kind.removesuffix('Text')}ForCausalLM"
-    model = getattr(transformers, head)(made).eval()
+    if name in CONFIGS:
+        kind, config = CONFIGS[name]
+        made = getattr(transformers, f"{kind}Config")(**config | change)
+    else:
+        made = CONFIG_MAPPING[name](**NO_HEAD_DIM | CHANGES.get(name, {}) | change)
+    model = transformers.AutoModelForCausalLM.from_config(made).eval()
     with torch.no_grad():  # their defaults hide an unread weight: biases are zeros, norms ones
         for key, weight in model.named_parameters():
             if key.endswith("bias") or "norm" in key or ".ln_" in key:
@@ -85,7 +95,7 @@ def own_forward(model: Any, ids: Tensor = IDS) -> Tensor:
         return out
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *OTHERS])
 def test_causal_logits_equal_their_own_forward(name: str) -> None:
     want = own_forward(theirs(name))
     net = Injected(theirs(name))
@@ -125,14 +135,22 @@ def test_gradients_are_those_of_their_own_forward(name: str) -> None:
         torch.nn.functional.cross_entropy(out.flatten(0, 1), IDS.flatten()).backward()
         return {key: weight.grad for key, weight in model.named_parameters()}
 
-    model = theirs(name)
+    still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} if name == "gpt2" else {}
+    model = theirs(name, **still)
     want = gradients(model, model(IDS).logits)
-    twin = Injected(theirs(name))
+    twin = Injected(theirs(name, **still)).train()
     twin.model.gradient_checkpointing_enable()
     x = twin.embed(IDS.flatten())
     out = twin.head(twin(x, torch.arange(40).repeat(2), dense(CAUSAL, 2)))
     found = gradients(twin.model, out.view(2, 40, -1))
     assert all((found[key] - want[key]).abs().max() <= 1e-5 * want[key].abs().max().clamp_min(1) for key in want)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "mistral", "cohere", "opt"])
+def test_a_sure_distribution_softens_to_its_tokens_embedding(name: str) -> None:
+    net = Injected(theirs(name))
+    sure = torch.nn.functional.one_hot(IDS[0], 97).float()
+    assert (net.soften(sure) - net.embed(IDS[0])).abs().max() <= 1e-6 * net.embed(IDS[0]).abs().max()
 
 
 def test_two_calls_at_once_keep_their_own_sight() -> None:
@@ -145,7 +163,7 @@ def test_two_calls_at_once_keep_their_own_sight() -> None:
     assert all(torch.equal(one, want[i % 2]) for i, one in enumerate(found))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *MORE])
 def test_load_wrap_and_save(name: str, tmp_path: Path) -> None:
     model = theirs(name)
     want = own_forward(model)
@@ -154,7 +172,7 @@ def test_load_wrap_and_save(name: str, tmp_path: Path) -> None:
     assert (logits(loaded.backbone, IDS, CAUSAL) - want).abs().max() <= 1e-5 * want.abs().max()
     traits = loaded.traits
     assert (traits.attention, traits.shift, traits.block, traits.mask, traits.eos) == ("causal", True, 1, None, (2,))
-    windowed = {"gemma2": 64, "gemma3": 64, "gemma3, both kinds": 64}
+    windowed = {"gemma2": 64, "gemma3": 64, "gemma3, both kinds": 64, "mistral": 64}
     assert traits.context == (64 if name.startswith("gpt2") else windowed.get(name, 256))
 
     wrapped = wrap(model)
@@ -202,6 +220,33 @@ def test_other_traits_survive_saving(name: str, tmp_path: Path) -> None:
     again = load(tmp_path / "saved")
     assert again.traits == model.traits
     assert torch.equal(logits(again.backbone, IDS), logits(model.backbone, IDS))
+
+
+def test_a_cast_does_not_round_the_rotary_frequencies(tmp_path: Path) -> None:
+    theirs("gemma3").save_pretrained(tmp_path / "model")
+    want = load(tmp_path / "model", dtype="bfloat16")
+    found = load(tmp_path / "model").to("bfloat16")
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(logits(found.backbone, IDS), logits(want.backbone, IDS))
+
+
+def test_what_is_more_than_attention_is_refused() -> None:
+    """Heads of another form, mixing between neighbours, attention sinks: all would be silently wrong."""
+    net = Injected(theirs("granite"))
+    prove(net)
+    net.scale = 1.0
+    with pytest.raises(CheckpointError, match="beside attention"):
+        prove(net)
+    mixing = Injected(theirs("llama"))
+    mixing.model.model.layers[0].mlp.register_forward_hook(lambda *x: x[2] + torch.roll(x[2], 1, 1) * 0.5)
+    with pytest.raises(CheckpointError, match="beside attention"):
+        prove(mixing)
+    with pytest.raises(CheckpointError, match="one head size in each"):
+        Injected(theirs("lfm2", layer_types=["conv", "full_attention", "full_attention"]))
+    with pytest.raises(CheckpointError, match="'s_aux'"):
+        logits(Injected(theirs("gpt_oss")), IDS)
+    training = Injected(theirs("gpt2").train())
+    assert prove(training).training and training.model.training
 
 
 def test_what_cannot_be_injected_is_refused_in_a_sentence(tmp_path: Path) -> None:

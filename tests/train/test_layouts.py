@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from redraft.core.draws import Keyed
 from redraft.models.backbone import Backbone, dense
-from redraft.noise.absorbing import Absorbing
-from redraft.objectives import Anywhere, Full, LowDiscrepancy, Objective, TwoStream, View, Window
-from tests.train.small import BLOCK, MASK, backbone, make
+from redraft.objectives import AtLeastOne, Full, LowDiscrepancy, Objective, TwoStream, View, Window
+from tests.train.small import BLOCK, TRAITS, backbone, lay, make
 
 
 def test_two_stream_is_noisy_block_plus_clean_blocks_before() -> None:
     canvas = make((3, 6), (8, 7))
     width = canvas.tokens.shape[1]
-    found = TwoStream(BLOCK).lay(canvas, canvas.tokens, canvas.answer).mask()
+    found = lay(TwoStream(BLOCK), canvas).mask()
     for row in range(2):
         for i in range(2 * width):
             for j in range(2 * width):
@@ -31,9 +31,9 @@ def test_two_stream_is_noisy_block_plus_clean_blocks_before() -> None:
 
 def test_full_is_everyone_or_block_causal() -> None:
     canvas = make((3,), (8,))
-    everyone = Full().lay(canvas, canvas.tokens, canvas.answer).mask()
+    everyone = lay(Full(), canvas).mask()
     assert bool(everyone.all())
-    causal = Full(BLOCK).lay(canvas, canvas.tokens, canvas.answer).mask()
+    causal = lay(Full(BLOCK), canvas).mask()
     for i in range(11):
         for j in range(11):
             assert bool(causal[0, i, j]) == (j // BLOCK <= i // BLOCK)
@@ -43,7 +43,7 @@ def test_a_suffix_is_context_that_never_sees_the_gap() -> None:
     canvas = make((6,), (5,), (4,))
     prompt, gap, suffix = range(6), range(6, 11), range(11, 15)
     for layout in (Full(BLOCK), TwoStream(BLOCK)):
-        view = layout.lay(canvas, canvas.tokens, canvas.answer)
+        view = lay(layout, canvas)
         seen = view.mask()[0]
         clean = 15 if isinstance(layout, TwoStream) else 0
         for i in gap:
@@ -78,10 +78,10 @@ def test_trimming_changes_no_learned_column() -> None:
     model = backbone()
     for canvas in (make((3, 6), (8, 7)), make((6, 1), (5, 6), (4, 3))):
         for layout in (TwoStream(BLOCK), Full(BLOCK)):
-            objective = Objective(Absorbing(MASK), LowDiscrepancy(), Window((2, 4)), layout)
-            noised = objective.corrupt(canvas, 5)
-            whole = layout.lay(canvas, noised.tokens, noised.hit)
-            small = whole.trimmed()
+            objective = Objective(masking=AtLeastOne(Window((2, 4))), layout=layout)
+            noised = objective.corrupt(canvas, Keyed(5), TRAITS)
+            whole = lay(layout, canvas, noised.tokens, noised.hit)
+            small, _ = whole.trimmed(whole.learn)
             assert small.tokens.shape[1] <= whole.tokens.shape[1]
             assert int(small.learn.sum()) == int(noised.hit.sum())
             for row, column in noised.hit.nonzero().tolist():
@@ -92,16 +92,15 @@ def test_trimming_changes_no_learned_column() -> None:
 
 def test_two_stream_block_equals_the_block_alone_behind_its_clean_prefix() -> None:
     model, canvas = backbone(), make((3,), (12,))
-    objective = Objective(Absorbing(MASK), LowDiscrepancy(BLOCK), Anywhere(), TwoStream(BLOCK))
-    noised = objective.corrupt(canvas, 3)
-    view = objective.view(canvas, noised)
-    for _, column in noised.hit.nonzero().tolist():
+    objective = Objective(times=LowDiscrepancy(BLOCK), masking=AtLeastOne(), layout=TwoStream(BLOCK))
+    job = objective.prepare(canvas, Keyed(3), TRAITS)
+    for _, column in job.noised.hit.nonzero().tolist():
         start = column // BLOCK * BLOCK
         tokens = canvas.tokens.clone()
-        tokens[:, start:] = noised.tokens[:, start:]
-        only = torch.zeros_like(noised.hit)
+        tokens[:, start:] = job.noised.tokens[:, start:]
+        only = torch.zeros_like(job.noised.hit)
         only[0, column] = True
-        alone = Full(BLOCK).lay(canvas, tokens, only)
+        alone = lay(Full(BLOCK), canvas, tokens, only)
         torch.testing.assert_close(
-            logits_at(view, 0, column, model), logits_at(alone, 0, column, model), rtol=1e-4, atol=1e-5
+            logits_at(job.view, 0, column, model), logits_at(alone, 0, column, model), rtol=1e-4, atol=1e-5
         )

@@ -13,6 +13,9 @@ import redraft
 from redraft.cli import options as opt
 from redraft.cli import output
 from redraft.cli.failures import explain
+from redraft.cli.ppl import TASK, Eval, ppl
+from redraft.cli.recipes import recipes
+from redraft.cli.train import train
 from redraft.core.errors import BadInput
 
 app = typer.Typer(
@@ -184,7 +187,12 @@ def chat(
         output.put_json(said)
 
 
-@app.command("eval")
+scores = typer.Typer(cls=Eval, help="Score a model: on fresh problems of a task (`eval TASK`), or on text (`eval ppl`).")
+app.add_typer(scores, name="eval")
+scores.command("ppl")(ppl)
+
+
+@scores.command(TASK)
 def evaluate(
     task: Annotated[str, typer.Argument(help="A task's name, such as addition.")],
     seed: Annotated[int, typer.Option(help="Seed of the problems and of decoding.")] = 0,
@@ -268,6 +276,10 @@ def _show(rows: list[dict[str, Any]], kind: str, name: str | None, json: bool, c
         output.put_json(value)
     else:
         output.stdout().print(shown)
+
+
+app.command()(recipes)
+app.command()(train)
 
 
 @app.command()

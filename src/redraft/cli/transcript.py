@@ -1,10 +1,11 @@
 """`python -m redraft.cli.transcript README.md` writes the generated blocks of a Markdown file anew.
 
-A block stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; known names are `demo` and `methods`.
+A block stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`; known names are `demo`, `methods` and `recipes`.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -42,7 +43,22 @@ def methods() -> str:
     return "\n".join(["| method | paper | needs | verified by |", "|---|---|---|---|", *rows])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"demo": demo, "methods": methods}
+def recipes() -> str:
+    """The training recipes as a Markdown table."""
+    from redraft.recipes.recipe import known_recipes
+
+    rows = []
+    for name, recipe in sorted(known_recipes().items()):
+        sees = f"{recipe.attention}, block {recipe.block}" if recipe.block > 1 else recipe.attention
+        method = f"`{recipe.decodes_with}`" if recipe.decodes_with else "none yet"
+        idea = importlib.import_module(f"redraft.recipes.{name}").__doc__ or ""
+        idea = " ".join(idea.split("\n\n")[0].split()).partition(": ")[2] or idea
+        rows.append(f"| `{name}` | {plain(recipe.paper)} | {recipe.noise}, {sees} | {plain(idea)} | {method} |")
+    head = ["| recipe | paper | noise and sight | idea | decodes with |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"demo": demo, "methods": methods, "recipes": recipes}
 
 
 def rewrite(text: str, blocks: dict[str, Callable[[], str]] | None = None) -> str:

@@ -5,7 +5,8 @@ RedraftError
 ├── UnknownName       no method, part, model, task or argument of that name ("did you mean")
 ├── Unsupported       a method needs what this model lacks
 ├── CheckpointError   a model folder is missing, truncated, corrupt or of an unknown family
-└── Unreachable       the hub cannot be reached or is switched off
+├── Unreachable       the hub cannot be reached or is switched off
+└── Stopped           a training run cannot go on; its last checkpoint is whole
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class CheckpointError(RedraftError):
 
 class Unreachable(RedraftError):
     """The hub cannot be reached or is switched off."""
+
+
+class Stopped(RedraftError):
+    """A training run cannot go on; its last checkpoint is whole."""

@@ -17,7 +17,8 @@ class Traits:
     vocab       number of true ids; logits at or above it are never committed
     shift       True where the prediction for column i is output row i - 1 (Dream, Fast-dLLM v2, causal models)
     attention   who sees whom by default
-    block       the model's block size in tokens (1 for causal; 0 for full attention)
+    block       the model's block size in tokens (0 for full attention; 1 for causal, more where a causal text ends in an
+                open block that sees itself whole: NBDiff, SBD)
     edits       True where the model was trained to overwrite committed tokens (LLaDA2.1)
     noise       "mask" or "uniform": what an open column holds
     ragged      True where a block model was trained on canvases that end anywhere, not only on a block's border

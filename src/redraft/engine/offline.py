@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.errors import Unsupported
 from ..core.traits import Traits
 from ..core.types import NEVER, Ask, Prediction
 from ..models.backbone import Backbone
@@ -58,6 +59,12 @@ class OfflineExecutor:
         self.backbone, self.traits, self.tile, self.check = backbone, traits, tile, check
         self.stores: dict[str, KeyValues] = {}
         self.computed = 0  # tokens run through the layers so far
+        self.conditioned = bool(getattr(backbone, "conditioned", False))
+        if self.conditioned and traits.mask is None:
+            raise Unsupported(
+                "decoding expects a model that needs no noise level or one with a mask token, whose share on the canvas "
+                "is the level, found uniform noise and a level; train it with conditioned=False."
+            )
 
     @torch.inference_mode()
     def run(self, asks: Sequence[Ask]) -> list[Prediction]:
@@ -73,11 +80,22 @@ class OfflineExecutor:
                 x = x + torch.cat([_soft(p, x) for p in parts])
             sizes = [len(p.row) for p in parts]
             self.computed += sum(sizes)
-            out = self.backbone(x, pos, _Attend(parts, sizes))
+            extra = {"sigma": torch.cat([self.level(p) for p in parts])} if self.conditioned else {}
+            out = self.backbone(x, pos, _Attend(parts, sizes), **extra)
             hidden = dict(zip(alive, out.split(sizes), strict=True))
             for p in parts:
                 self.remember(p)
         return self.predict(packed, hidden)
+
+    def level(self, p: Packed) -> Tensor:
+        """(n,) the noise level -log alpha of each packed token: alpha is the share of its row's columns without a mask.
+
+        That is what a canvas holds in expectation under MDLM's log-linear schedule, whose alpha ends at 0.001.
+        """
+        there = p.ask.run | p.ask.read
+        masked = (p.ask.tokens == self.traits.mask) & there
+        alpha = 1 - masked.sum(1) / there.sum(1).clamp_min(1)
+        return -alpha.clamp_min(1e-3).log()[p.row]
 
     def pack(self, ask: Ask) -> Packed:
         run, read = ask.run, ask.read & ~ask.run

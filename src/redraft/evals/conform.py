@@ -1,7 +1,8 @@
 """Runs recorded cases of reference implementations: same tokens, same order of commits, no more forwards, same logits.
 
 A folder holds `<family>/<case>/meta.json` (+ tensors.safetensors) in the conformance kit's format, at any depth. What a family's
-parameters mean stands in `evals/kit/<family>.py`. There is no skip: what is not known fails.
+parameters mean stands in `evals/kit/<family>.py`. There is no skip: what is not known fails. Recorded values of training code
+(losses, masks, schedules) are compared in `evals/conform_train.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ META = {
 
 LOGITS_META = {"ids", "block", "bd_size", "loss_train", "attention_mask_padded", "tok_idx_padded"}
 
-KNOWN_INTEGERS = ("ids", "attention_mask_", "tok_idx_", "train_", "noise_")  # the last two belong to the training part
+TRAINING = ("train_", "noise_", "logits_train", "loss")
+KNOWN_INTEGERS = ("ids", "attention_mask_", "tok_idx_", "train_", "noise_")
 
 
 class Mismatch(Exception):
@@ -176,8 +178,15 @@ def known_families() -> tuple[str, ...]:
 def check_case(case: Case, tally: dict[str, tuple[int, int]]) -> None:
     if case.family not in known_families():
         raise UnknownName("family of cases", case.family, known_families())
+    from . import conform_train  # it is made of this file's cases
+
     module = importlib.import_module(f"{kit.__name__}.{case.family}")
     kind = case.meta.get("kind")
+    if kind in conform_train.KINDS:
+        if not hasattr(module, "train"):
+            raise Mismatch(f"kind {kind!r} is not known here")
+        conform_train.check_train(case, module.train)
+        return
     unknown = {
         k for k in case.meta if k not in META and not (kind == "logits" and (k in LOGITS_META or k.startswith("ids_")))
     }
@@ -204,14 +213,14 @@ def check_case(case: Case, tally: dict[str, tuple[int, int]]) -> None:
         check_run(case, run)
         tally[method] = (passed + 1, found + 1)
     else:
-        raise Mismatch(f"kind {kind!r} is not known here (known: generate, logits)")
+        raise Mismatch(f"kind {kind!r} is not known here (known: generate, logits, {', '.join(conform_train.KINDS)})")
 
 
 def check_logits(case: Case, computed: Mapping[str, Tensor]) -> None:
     compared = 0
     for name, expected in sorted(case.tensors().items()):
-        if not expected.is_floating_point() or name.startswith(("train_", "noise_", "logits_train", "loss")):
-            continue  # ids and positions; the training tensors belong to the training part
+        if not expected.is_floating_point() or name.startswith(TRAINING):
+            continue  # ids and positions; check_training has the training tensors
         if name not in computed:
             raise Mismatch(f"tensor {name} is not known here")
         found = computed[name]
@@ -225,6 +234,7 @@ def check_logits(case: Case, computed: Mapping[str, Tensor]) -> None:
             raise Mismatch(f"{name}: expected equal within {ATOL}, found a difference of {float(gap.max()):.3g}")
         compared += 1
     names = case.tensors()
+    check_training(case)
     for name, value in names.items():
         if not value.is_floating_point() and not name.startswith(KNOWN_INTEGERS):
             raise Mismatch(f"tensor {name} is not known here")
@@ -232,6 +242,25 @@ def check_logits(case: Case, computed: Mapping[str, Tensor]) -> None:
     silent = sorted(i for i in inputs if not any(n.startswith(f"logits_{i}") for n in names))
     if silent or not compared:
         raise Mismatch(f"no logits of {', '.join(silent) or 'anything'} to compare")
+
+
+def check_training(case: Case) -> None:
+    """The training values that some cases of logits hold beside them."""
+    from . import conform_train
+
+    beside = {n for n in case.tensors() if n.startswith(TRAINING)} | ({"loss_train"} & set(case.meta))
+    if not beside:
+        return
+    module = importlib.import_module(f"{kit.__name__}.{case.family}")
+    if not hasattr(module, "training"):
+        raise Mismatch(f"{', '.join(sorted(beside))} is not known here")
+    recorded = conform_train.TrainCase(case)
+    with torch.no_grad():
+        found = module.training(recorded)
+    unknown = sorted(beside - recorded.taken - set(found))
+    if unknown:
+        raise Mismatch(f"{', '.join(unknown)} is not known here")
+    conform_train.compare_all(case, recorded, found)
 
 
 def check_run(case: Case, run: Run) -> None:

@@ -10,7 +10,7 @@ from ..parts.draw.sample import Sample
 from ..parts.guide.none import None_ as NoGuide
 from ..parts.schedule.blocks import Blocks
 from ..parts.select.quota import Quota
-from ..parts.sight.default import Default
+from ..parts.sight.causal import Causal
 from ..parts.stop.eos import Eos
 
 PAPER = "none: ordinary next-token decoding"
@@ -24,7 +24,7 @@ def autoregressive(
     return Method(
         canvas=Append(),
         schedule=Blocks(1, "position"),
-        sight=Default(),
+        sight=Causal(),
         cache=Exact(),
         draw=Sample(temperature, top_k, top_p, min_p, repetition_penalty),
         guide=NoGuide(),

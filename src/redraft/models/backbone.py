@@ -216,6 +216,11 @@ class Backbone(nn.Module):
         x = self.embedding(tokens)
         return x if self.config.embed_scale == 1.0 else x * self.config.embed_scale
 
+    def soften(self, probs: Tensor) -> Tensor:
+        """Probabilities (N, V) -> expected embeddings (N, D)."""
+        x = probs @ self.embedding.weight
+        return x if self.config.embed_scale == 1.0 else x * self.config.embed_scale
+
     def forward(self, x: Tensor, pos: Tensor, attend: Attend) -> Tensor:
         """Embedded tokens (N, D) at integer positions (N,) -> hidden states (N, D) after the last norm."""
         c = self.config

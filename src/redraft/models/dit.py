@@ -160,6 +160,10 @@ class DiT(nn.Module):
         x: Tensor = self.embedding(tokens)
         return x
 
+    def soften(self, probs: Tensor) -> Tensor:
+        """Probabilities (N, V) -> expected embeddings (N, D)."""
+        return probs @ self.embedding.weight
+
     def forward(self, x: Tensor, pos: Tensor, attend: Attend, sigma: Tensor | None = None) -> Tensor:
         """Embedded tokens (N, D) at integer positions (N,) -> hidden states (N, D), ready for the head.
 

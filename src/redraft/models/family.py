@@ -123,7 +123,9 @@ def family_of(raw: Raw) -> Family:
         raise CheckpointError(
             "config.json must name its 'model_type', found none; is this a Hugging Face model folder?"
         )
-    types = {one: family for family in known_families().values() for one in family.model_types}
+    # a family over the shared layers takes a type from one that runs another library's class
+    ordered = sorted(known_families().values(), key=lambda family: family.config is not None)
+    types = {one: family for family in ordered for one in family.model_types}
     if kind in types:
         return types[kind]
     hint = str(UnknownName("model family", kind, types)).rstrip(".")

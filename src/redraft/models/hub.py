@@ -5,15 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from ..core.errors import CheckpointError, Unreachable
 from .files import INDEX, SINGLE, read_json
 
-BOXED = ("redraft-tiny",)
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 PATIENCE = 5.0  # seconds for the one question to the hub
+
+
+@cache
+def boxed() -> tuple[str, ...]:
+    """The names of the models that come with redraft; redraft-tiny first."""
+    assets = resources.files("redraft") / "assets"
+    found = sorted(one.name for one in assets.iterdir() if (one / "config.json").is_file())
+    return tuple(sorted(found, key=lambda name: (name != "redraft-tiny", name)))
 
 
 def resolve(name: str | os.PathLike[str], revision: str | None = None) -> tuple[Path, str]:
@@ -29,10 +37,10 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> tuple[
         raise CheckpointError(
             f"{text} is a file, and a model is a folder with config.json and safetensors; give the folder."
         )
-    if text in BOXED:
+    if text == "redraft-tiny" or text in boxed():
         return _boxed(text), text
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", text) or text.startswith((".", "~")):
-        near = difflib.get_close_matches(text, BOXED, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(text, boxed(), n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "give a folder, a hub id as owner/name, or redraft-tiny."
         raise CheckpointError(f"there is no folder {text!r}; {hint}")
     return _cached(text, revision) or _download(text, revision), text

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.draws import Draws, Places
 from ..core.errors import BadInput
 from ..core.traits import Traits
-from .schedules import Linear, Schedule, weight
+from .schedules import Linear, Schedule, rate, weight
 
 
 def mask_of(traits: Traits) -> int:
@@ -30,7 +30,7 @@ class Absorbing:
     schedule: Schedule = Linear()
 
     def rate(self, t: Tensor) -> Tensor:
-        return 1.0 - self.schedule.alpha(t)
+        return rate(self.schedule, t)
 
     def weight(self, t: Tensor) -> Tensor:
         return weight(self.schedule, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -24,3 +24,15 @@ class Noise(Protocol):
     def fill(self, canvas: Places, tokens: Tensor, hit: Tensor, t: Tensor, draws: Draws, traits: Traits) -> Tensor:
         """(B, T) tokens with the hit columns replaced."""
         ...
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A noise that needs to know the model, as the size of its vocabulary (Duo's Gaussian)."""
+
+    def fitted(self, traits: Traits) -> Noise: ...
+
+
+def fitted(noise: Noise, traits: Traits) -> Noise:
+    """The noise for this model."""
+    return noise.fitted(traits) if isinstance(noise, Fitted) else noise

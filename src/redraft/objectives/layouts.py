@@ -7,7 +7,7 @@ below the gap's first block, so every gap block sees it and it never sees the ga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -99,22 +99,29 @@ class TwoStream:
     itself and the clean blocks before it, so one pass trains every block.
 
     causal  the clean stream is causal, not block-causal, so that at block 1 the model is the autoregressive one (NBDiff,
-            2512.06776); the noised block then sees the clean places before its start
+            2512.06776); the noised block then sees the clean places before its start (and no suffix behind it)
+    bridge  the row before a block's first place, for shifted predictions, is the clean one: a block's first token comes
+            from what is known before it, as in decoding; else it is the noised one of the block before (Fast-dLLM v2)
     """
 
     block: int
     causal: bool = False
+    bridge: bool = False
 
     def lay(self, canvas: Canvas, noised: Noised, learn: Tensor, draws: Draws) -> View:
-        index = block_ranks(canvas, self.block)
         if self.causal:
-            rank = torch.where(canvas.valid, canvas.place, NEVER)
-            below = canvas.place // self.block * self.block - 1
+            index = canvas.place // self.block
+            rank, below = torch.where(canvas.valid, canvas.place, NEVER), index * self.block - 1
         else:
-            rank, below = index, index - 1
+            rank = index = block_ranks(canvas, self.block)
+            below = index - 1
         # cliques are counted from 1 so that the rank -1 of a suffix is a clique too
         clique = torch.where(canvas.valid, index + 1, -1)
-        return two_streams(canvas, noised, learn, rank, below, clique, torch.zeros_like(rank))
+        view = two_streams(canvas, noised, learn, rank, below, clique, torch.zeros_like(rank))
+        if not self.bridge:
+            return view
+        opening = (view.pos % self.block == 0) & (view.stream == NOISED) & (view.before >= 0)
+        return replace(view, before=view.before + opening * canvas.tokens.shape[1])
 
 
 def two_streams(

@@ -7,7 +7,7 @@ frozen value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -17,7 +17,7 @@ from ..core.draws import Draws, Keyed
 from ..core.traits import Traits
 from ..models.backbone import Attend, dense
 from ..noise.absorbing import Absorbing
-from ..noise.process import Noise
+from ..noise.process import Noise, fitted
 from ..ops.tiles import tiled
 from .canvas import Canvas, Noised
 from .layouts import Full, Layout
@@ -31,7 +31,11 @@ Models = Mapping[str, Any]  # role -> network with the backbone's interface; "ma
 
 @dataclass(frozen=True)
 class Reading:
-    """Outputs that become one loss; all (n,) but the rest. row, at: where in the view; column: the target's column."""
+    """Outputs that become one loss; all (n,) but the rest. row, at: where in the view; column: the target's column.
+
+    found    divided by how many losses are not zero, which only the forward tells; `count` then weighs micro-batches
+    balance  scaled without gradient to the main loss's value (before `share`)
+    """
 
     name: str
     row: Tensor
@@ -42,6 +46,8 @@ class Reading:
     count: Tensor  # () what the sum is divided by
     share: float = 1.0  # of the whole loss
     targets: Targets | None = None
+    found: bool = False
+    balance: bool = False
 
     def outputs(self, view: View) -> Tensor:
         """(B, W) bool, the outputs read."""
@@ -113,6 +119,7 @@ class Objective:
     """One way to train.
 
     supervise   which columns are targets: those the noise "hit", those whose token it "changed", or the whole "answer"
+    share       of the main loss in the sum; auxiliary losses have their own
     conditioned the network is told the noise level, -log alpha(t)
     """
 
@@ -127,14 +134,16 @@ class Objective:
     auxiliary: tuple[Auxiliary, ...] = ()
     replicas: Replicas = Once()
     supervise: Literal["hit", "changed", "answer"] = "hit"
+    share: float = 1.0
     conditioned: bool = False
 
     def corrupt(self, canvas: Canvas, draws: Draws, traits: Traits, time: Tensor | None = None) -> Noised:
         """The noised canvas; `time` (B, T) in place of drawn times."""
         time = self.times.draw(canvas, draws) if time is None else time
-        rate = self.noise.rate(time)
+        noise = fitted(self.noise, traits)
+        rate = noise.rate(time)
         hit = self.masking.hits(canvas, rate, draws)
-        return Noised(self.noise.fill(canvas, canvas.tokens, hit, time, draws, traits), hit, time, rate)
+        return Noised(noise.fill(canvas, canvas.tokens, hit, time, draws, traits), hit, time, rate)
 
     def learned(self, canvas: Canvas, noised: Noised) -> Tensor:
         """(B, T) bool, the targets."""
@@ -146,24 +155,31 @@ class Objective:
         canvas, noised = self.replicas.noise(self, canvas, draws, traits)
         return self.job(canvas, noised, draws, traits)
 
-    def job(self, canvas: Canvas, noised: Noised, draws: Draws, traits: Traits) -> Job:
-        """A job for a canvas already noised."""
-        learn = self.learned(canvas, noised)
+    def job(self, canvas: Canvas, noised: Noised, draws: Draws, traits: Traits, learn: Tensor | None = None) -> Job:
+        """A job for a canvas already noised; `learn` (B, T) bool, other targets than the objective's own."""
+        learn = self.learned(canvas, noised) if learn is None else learn
         view = self.layout.lay(canvas, noised, learn, draws)
         readings = self._readings(canvas, noised, view, learn, traits)
         read = torch.stack([r.outputs(view) for r in readings]).any(0)
-        small = view.trimmed(read)
-        if small is not view:
-            view = small
-            readings = self._readings(canvas, noised, view, learn, traits)
+        # a target whose own column nobody sees may be gone (the last one of a causal row): readings keep what they know
+        view, place = view.trimmed(read)
+        readings = tuple(replace(r, at=place[r.row, r.at]) for r in readings)
         return Job(canvas, noised, view, readings, traits, draws)
 
     def _readings(
         self, canvas: Canvas, noised: Noised, view: View, learn: Tensor, traits: Traits
     ) -> tuple[Reading, ...]:
-        weight = self.weight.of(canvas, noised, self.noise) * self.normaliser.factors(canvas, learn)
-        main = self.reading("loss", canvas, noised, view, view.learn, self.target, self.term, weight, traits)
+        # what no output predicts is not learned: a document's first column under shifted predictions
+        row, column = (view.learn & (self.target.outputs(view) >= 0)).nonzero(as_tuple=True)
+        learn = torch.zeros_like(learn).index_put_(
+            (row, view.source[row, column]), torch.tensor(True, device=row.device)
+        )
+        weight = self.weight.of(canvas, noised, fitted(self.noise, traits)) * self.normaliser.factors(canvas, learn)
+        main = self.reading(
+            "loss", canvas, noised, view, view.learn, self.target, self.term, weight, traits, self.share
+        )
         count = self.normaliser.count(canvas, learn)
+        count = main.weight.sum() if count is None else count
         return (
             Reading(**{**vars(main), "count": count}),
             *(a.reading(self, canvas, noised, view, traits) for a in self.auxiliary),
@@ -192,7 +208,7 @@ class Objective:
             noised.time[row, source],
             noised.rate[row, source],
             noised.hit[row, source],
-            self.noise,
+            fitted(self.noise, traits),
             traits,
         )
         return Reading(
@@ -213,25 +229,36 @@ class Objective:
         x = model.embed(view.tokens.flatten())
         if job.noised.soft is not None:
             soft = job.noised.soft[torch.arange(len(view.source), device=x.device)[:, None], view.source].flatten(0, 1)
-            mixed = soft.to(x.dtype) @ model.embedding.weight
+            mixed = model.soften(soft.to(x.dtype))
             x = torch.where((view.stream.flatten() == 0)[:, None], mixed, x)
         attend = in_float32(dense(view.mask(), len(view.tokens)))
-        more = {"sigma": self.sigma(view).flatten()} if self.conditioned else {}
-        hidden: Tensor = model(x, view.pos.flatten(), attend, **more)
-        return hidden.unflatten(0, view.tokens.shape)
+        more = {"sigma": self.sigma(view, job.traits).flatten()} if self.conditioned else {}
+        hidden: Tensor = model(x, view.pos.flatten(), attend, **more).unflatten(0, view.tokens.shape)
+        return hidden
 
-    def sigma(self, view: View) -> Tensor:
+    def sigma(self, view: View, traits: Traits) -> Tensor:
         """(B, W) noise levels -log alpha(t)."""
-        return -torch.log1p(-self.noise.rate(view.time).clamp(0.0, 1.0 - 1e-6)) * (view.time > 0)
+        rate = fitted(self.noise, traits).rate(view.time).clamp(0.0, 1.0 - 1e-6)
+        return -torch.log1p(-rate) * (view.time > 0)
 
     def run(self, models: Models, job: Job, counts: Mapping[str, Tensor]) -> Loss:
-        hidden = self.hidden(models, job)
+        return self.losses(models, job, counts, self.hidden(models, job))
+
+    def losses(self, models: Models, job: Job, counts: Mapping[str, Tensor], hidden: Tensor) -> Loss:
+        """The loss of a prepared batch from its hidden states (B, W, D)."""
         total = hidden.new_zeros((), dtype=torch.float32)
         parts: dict[str, Tensor] = {}
         each = torch.full(job.canvas.tokens.shape, float("nan"), device=hidden.device)
+        main = total.detach()
         for reading in job.readings:
             value, values = read(models["main"], hidden, reading)
-            value = reading.share * value / counts[reading.name].clamp_min(1e-9)
+            value = value / counts[reading.name].clamp_min(1e-9)
+            if reading.found:
+                value = value * (reading.count / (values != 0).sum().clamp_min(1))
+            if reading.balance:
+                value = value * (main / value.detach().clamp_min(1e-9))
+            main = value.detach() if reading.name == "loss" else main
+            value = reading.share * value
             parts[reading.name] = value.detach()
             total = total + value
             if reading.name == "loss":

@@ -52,7 +52,9 @@ class Mixture:
         found = job.program.run(models, job.job, own)
         # a program's loss is a mean over its own micro-batches; in the step it weighs what its rows are of all
         share = counts[f"{job.index}.rows"] / counts["rows"]
-        return Loss(found.value * share, found.parts, found.each, found.time)
+        return Loss(
+            found.value * share, {name: part * share for name, part in found.parts.items()}, found.each, found.time
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,61 @@ class SummedJob:
     @property
     def counts(self) -> dict[str, Tensor]:
         return {f"{i}.{name}": count for i, job in enumerate(self.jobs) for name, count in job.counts.items()}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Every row goes to one of two programs, to the first with probability `share`, by the number of its first document;
+    their losses are added (Eso-LM). A part that got no row adds nothing."""
+
+    share: float
+    first: Program
+    second: Program
+
+    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> SplitJob:
+        chance = draws.group(canvas.sample[:, 0], "split")
+        parts = []
+        for program, rows in ((self.first, chance < self.share), (self.second, chance >= self.share)):
+            index = rows.nonzero()[:, 0]
+            mine = Canvas(*(x[index] for x in _columns(canvas))) if len(index) else None
+            parts.append((index, None if mine is None else program.prepare(mine, draws, traits)))
+        return SplitJob(canvas, parts[0], parts[1])
+
+    def run(self, models: Models, job: SplitJob, counts: Mapping[str, Tensor]) -> Loss:
+        shape, device = job.canvas.tokens.shape, job.canvas.tokens.device
+        total = torch.zeros((), device=device)
+        each = torch.full(shape, float("nan"), device=device)
+        time = torch.zeros(shape, device=device)
+        parts: dict[str, Tensor] = {}
+        for i, (program, (rows, one)) in enumerate(zip((self.first, self.second), job.parts, strict=True)):
+            if one is None:
+                continue
+            found = program.run(models, one, {name: counts[f"{i}.{name}"] for name in one.counts})
+            total = total + found.value
+            parts |= {f"{i}.{name}": part for name, part in found.parts.items()}
+            if found.each is not None and found.time is not None and len(found.each) == len(rows):
+                each[rows], time[rows] = found.each, found.time
+        return Loss(total, parts, each, time)
+
+
+@dataclass(frozen=True)
+class SplitJob:
+    canvas: Canvas
+    first: tuple[Tensor, Any]
+    second: tuple[Tensor, Any]
+
+    @property
+    def parts(self) -> tuple[tuple[Tensor, Any], tuple[Tensor, Any]]:
+        return self.first, self.second
+
+    @property
+    def counts(self) -> dict[str, Tensor]:
+        jobs = enumerate(job for _, job in self.parts)
+        return {f"{i}.{n}": c for i, job in jobs if job is not None for n, c in job.counts.items()}
+
+
+def _columns(canvas: Canvas) -> tuple[Tensor, ...]:
+    return canvas.tokens, canvas.valid, canvas.answer, canvas.suffix, canvas.sample, canvas.place
 
 
 def once(program: Program, models: Models, canvas: Canvas, draws: Draws, traits: Traits) -> Loss:

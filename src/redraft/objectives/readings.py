@@ -137,8 +137,8 @@ class Normaliser(Protocol):
         """(B, T) float32 factors of the losses."""
         ...
 
-    def count(self, canvas: Canvas, learn: Tensor) -> Tensor:
-        """() float32, what the sum is divided by; counts of micro-batches and processes add up."""
+    def count(self, canvas: Canvas, learn: Tensor) -> Tensor | None:
+        """() float32, what the sum is divided by; counts of micro-batches and processes add up. None: by the weights."""
         ...
 
 
@@ -175,3 +175,16 @@ class PerDocument:
 
     def count(self, canvas: Canvas, learn: Tensor) -> Tensor:
         return canvas.num_documents.float()
+
+
+@dataclass(frozen=True)
+class PerWeight:
+    """The weighted mean: the sum over the batch by the sum of the weights of the targets that are read (WeDLM,
+    arXiv:2512.22737). Under flat weights the mean over these; a document's first token, which a shifted model does not
+    predict, is none."""
+
+    def factors(self, canvas: Canvas, learn: Tensor) -> Tensor:
+        return torch.ones(learn.shape, device=learn.device)
+
+    def count(self, canvas: Canvas, learn: Tensor) -> None:
+        return None

@@ -56,22 +56,28 @@ class LowDiscrepancy:
 class Stratified:
     """Uniform times stratified over every `size` consecutive documents (times their `blocks` first blocks), strata
     permuted anew for each such group: the global batch's antithetic times of MDLM and BD3-LM without the field's bug
-    that a block always sees the same stratum (bd3lms)."""
+    that a block always sees the same stratum (bd3lms).
+
+    permuted   False: strata in the order of documents and blocks, as the references have it
+    """
 
     size: int
     block: int = 0
     blocks: int = 1
     low: float = 1e-3
     high: float = 1.0
+    permuted: bool = True
 
     def draw(self, canvas: Canvas, draws: Draws) -> Tensor:
         num = self.size * self.blocks
         index = (canvas.place // self.block % self.blocks) if self.block else torch.zeros_like(canvas.place)
         group, inside = canvas.sample // self.size, canvas.sample % self.size * self.blocks + index
-        numbers, where = group.unique(return_inverse=True)
-        slots = torch.arange(num, device=group.device)
-        order = draws.group(numbers[:, None] * num + slots, "strata").argsort(1)  # a permutation for each group
-        stratum = order[where, inside].float()
+        stratum = inside.float()
+        if self.permuted:
+            numbers, where = group.unique(return_inverse=True)
+            slots = torch.arange(num, device=group.device)
+            order = draws.group(numbers[:, None] * num + slots, "strata").argsort(1)  # a permutation for each group
+            stratum = order[where, inside].float()
         u = draws.block(canvas, "time", self.block) if self.block else draws.document(canvas, "time")
         return self.low + (self.high - self.low) * (stratum + u) / num
 

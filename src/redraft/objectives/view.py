@@ -53,8 +53,9 @@ class View:
         seen = seen & (self.document[:, :, None] == self.document[:, None, :]) & (self.document >= 0)[:, :, None]
         return seen | torch.eye(self.rank.shape[1], dtype=torch.bool, device=seen.device)
 
-    def trimmed(self, read: Tensor) -> View:
-        """Without the columns that no column of `read` (B, W) bool depends on: same outputs there, a smaller forward."""
+    def trimmed(self, read: Tensor) -> tuple[View, Tensor]:
+        """Without the columns that no column of `read` (B, W) bool depends on: same outputs there, a smaller forward;
+        and each old column's place in it, (B, W) int64, -1 where it is gone."""
         mask = self.mask()
         wanted = read
         while True:
@@ -64,7 +65,7 @@ class View:
             wanted = more
         width = max(int(wanted.sum(1).max()), 1)
         if width == wanted.shape[1]:
-            return self
+            return self, torch.arange(width, device=wanted.device).expand_as(wanted)
         order = (~wanted).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
         kept = wanted.gather(1, order)
         place = torch.full_like(self.source, -1).scatter(
@@ -81,4 +82,4 @@ class View:
         if opened is not None:
             rows = torch.arange(len(order), device=order.device)[:, None, None] if len(opened) > 1 else 0
             opened = opened[rows, order[:, :, None], order[:, None, :]]
-        return View(**parts, opened=opened)
+        return View(**parts, opened=opened), place

@@ -94,7 +94,7 @@ class Recipe:
     """paper        arXiv id and title, or what the recipe is by itself
     program      an Objective, or a program of several forwards
     start        "scratch", "causal" (an autoregressive checkpoint: --init) or "any"
-    shift, attention, block, noise   what a decoder must know of the model that comes out (Traits)
+    shift, attention, block, noise, edits   what a decoder must know of the model that comes out (Traits)
     curriculum   parts of the program that change during the run
     needs        what else must be there: "mask", "teacher", "two_forwards", ... one word each
     decodes_with the text form of the method that decodes the result; "" where none has landed
@@ -110,6 +110,7 @@ class Recipe:
     attention: Literal["full", "causal", "block", "encoder_decoder"] = "full"
     block: int = 0
     noise: Literal["mask", "uniform"] = "mask"
+    edits: bool = False
     curriculum: tuple[Curve, ...] = ()
     needs: tuple[str, ...] = ()
     decodes_with: str = ""
@@ -124,6 +125,12 @@ class Recipe:
     bf16: bool = False
     model: Any = SMALL
     name: str = ""
+
+    def documents(self, step: int) -> tuple[int, int]:
+        """(number of the first, how many) of the documents of a step, counted from 0."""
+        if self.tasks is not None:
+            return self.tasks.samples(step), self.tasks.stage(step).batch
+        return step * self.batch, self.batch
 
     def parts(self) -> dict[str, str]:
         """The program's parts by slot, as text: the objective's fields, or the program's own."""

@@ -1,4 +1,4 @@
-"""Fast-dLLM v2's generate, as published with the model."""
+"""Fast-dLLM v2's generate, as published with the model, and its training forward."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 
 from ...methods import make
+from ...objectives import CrossEntropy, Objective, PerToken, Shifted, TwoStream, Uniform
+from ...objectives.policies import Complementary
 from ...parts.canvas.fixed import Fixed
 from ...parts.stop.eos import Eos
-from ..conform import Case, Params, Run
+from ..conform import Case, Mismatch, Params, Run
+from ..conform_train import TrainCase, seeded
 from ._logits import Session, everything, ids_of
 from ._prompts import prompts
+from ._recorded import RecordedDraws, answer, losses, rows, view
+from .masks import each, two_stream
 
+IGNORED = -100  # a label that is not learned
 FUNCTIONS = ("generate", "Fast_dLLM_QwenForCausalLM.generate")
 
 
@@ -43,6 +49,41 @@ def logits(case: Case) -> dict[str, Tensor]:
             session.forward(ids, write=True)
             out[name] = session.forward(edited, run=slice(start, end), read=slice(0, ids.shape[1]), write=True)
     return out
+
+
+def training(case: TrainCase) -> dict[str, Tensor]:
+    """One seeded batch: a mask and its complement, both streams, predictions one row ahead of their targets."""
+    masks = each(case, r"train_mask_L(\d+)_B(\d+)", lambda m: two_stream(int(m[1]), int(m[2])))
+    said = re.search(r"manual_seed\((\d+)\)", str(case.case.meta["note"]))
+    if said is None:
+        raise Mismatch("the note does not say how the noise was seeded")
+    block, clean, labels = int(case.entry("bd_size")), ids_of(case.case, "plain"), case.take("train_labels_in")
+    learned = labels != IGNORED
+    if not torch.equal(clean[learned], labels[learned]):
+        raise Mismatch("train_labels_in differs from the ids where it is learned")
+    model, width = case.case.model(), clean.shape[1]
+    ours = Objective(
+        times=Uniform(block, low=1e-3),
+        layout=TwoStream(block),
+        target=Shifted(),
+        term=CrossEntropy(subs=False),
+        normaliser=PerToken("learned"),
+        replicas=Complementary(),
+    )
+    num = clean.numel() // block
+    with seeded(int(said[1])):
+        draws = RecordedDraws(
+            {"time": torch.rand(num).view(len(clean), -1), "mask": torch.rand(num, block).view(clean.shape)}
+        )
+    canvas, noised = ours.replicas.noise(ours, rows(clean, learned, torch.ones_like(learned)), draws, model.traits)
+    shown = view(ours.layout, canvas, noised)
+    logits = answer(model, shown)[:, :width]
+    return masks | {
+        "train_input_ids": shown.tokens,
+        "train_labels": torch.where(noised.hit, canvas.tokens, IGNORED),
+        "train_logits": logits,
+        "loss_train": losses(ours, canvas, noised, logits, model.traits).loss,
+    }
 
 
 def generate(case: Case, params: Params) -> Run:

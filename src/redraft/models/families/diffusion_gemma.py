@@ -8,9 +8,9 @@ layer and no more. Source: transformers `diffusion_gemma` and its model card (go
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class DiffusionGemma(nn.Module):
     """
 
     scale = 1.0
+    head_bias = None
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -109,6 +110,56 @@ class DiffusionGemma(nn.Module):
         table = self.decoder.embed_tokens
         mean: Tensor = probs.to(table.weight.dtype) @ table.weight * table.embed_scale.to(table.weight.dtype)
         return mean
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a DiffusionGemma to be trained from scratch; the vision tower, never run, is as small as it can be.
+
+    canvas  tokens on a canvas
+    """
+
+    family: ClassVar[str] = "diffusion_gemma"
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int = 4
+    num_heads: int = 4
+    num_experts: int = 4
+    num_experts_per_token: int = 2
+    canvas: int = 64
+    window: int = 512
+
+    def build(self) -> nn.Module:
+        """Fresh weights."""
+        from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+
+        size = max(self.hidden_size // self.num_heads // 2 * 2, 2)
+        kinds = ["full_attention" if i % 2 or i == self.num_layers - 1 else "sliding_attention" for i in range(self.num_layers)]
+        config = DiffusionGemmaConfig(
+            text_config={
+                "vocab_size": self.vocab_size, "hidden_size": self.hidden_size, "intermediate_size": 2 * self.hidden_size,
+                "num_hidden_layers": self.num_layers, "num_attention_heads": self.num_heads, "num_key_value_heads": self.num_heads,
+                "head_dim": size, "global_head_dim": size, "num_global_key_value_heads": self.num_heads,
+                "sliding_window": self.window, "layer_types": kinds, "num_experts": self.num_experts,
+                "top_k_experts": self.num_experts_per_token, "moe_intermediate_size": self.hidden_size,
+                "use_bidirectional_attention": "vision",
+            },
+            vision_config={
+                "model_type": "gemma4_vision", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+                "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 16, "patch_size": 4,
+                "position_embedding_size": 16,
+            },
+            canvas_length=self.canvas, image_token_id=0, boi_token_id=0, eoi_token_id=0,
+        )  # fmt: skip
+        return wrap(DiffusionGemmaForBlockDiffusion(config).float())
+
+    def describe(self, module: nn.Module, traits: Traits) -> dict[str, Any]:
+        """config.json of a network built here, which from now on names the model's end tokens."""
+        config: Any = module.model.config  # type: ignore[union-attr]
+        config.eos_token_id = list(traits.eos)
+        found: dict[str, Any] = config.to_dict()
+        return found
 
 
 def refuse(raw: Raw) -> None:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...core.traits import Traits
-from ..config import Raw, read_traits, size
+from ..config import Raw
 from ..family import Family
-from ..injected import load, refuse, save, wrap
+from ..injected import causal_traits, load, save, wrap
 
 
 def traits(raw: Raw, generation: Raw) -> Traits:
-    """A window in use bounds the context: up to it every layer sees what the checkpoint's own layers see."""
-    refuse(raw)
-    # 1 is <eos>; chat answers end with 107 (Gemma 1, 2) or 106 (Gemma 3), which generation_config.json names
-    found = read_traits(raw, generation, attention="causal", shift=True, block=1, eos=(1,))
-    if raw.get("model_type") == "gemma" or not raw.get("sliding_window"):
-        return found
-    kinds = raw.get("layer_types")
-    if kinds and "sliding_attention" not in kinds:
-        return found
-    window = size(raw, "sliding_window")
-    return replace(found, context=min(window, found.context or window))
+    # 1 is <eos>; what ends a chat answer (107, in Gemma 3 106) is named by generation_config.json
+    return causal_traits(raw, generation, eos=(1,))
 
 
 FAMILY = Family(

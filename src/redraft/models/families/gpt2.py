@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from ...core.traits import Traits
-from ..config import Raw, read_traits
+from ..config import Raw
 from ..family import Family
-from ..injected import load, refuse, save, wrap
+from ..injected import causal_traits, load, save, wrap
 
 
 def traits(raw: Raw, generation: Raw) -> Traits:
-    refuse(raw)
-    return read_traits(raw, generation, attention="causal", shift=True, block=1, eos=(50256,), context="n_positions")
+    return causal_traits(raw, generation, eos=(50256,))
 
 
 FAMILY = Family(

@@ -20,6 +20,11 @@ def sources(s: State, want: Tensor) -> Tensor:
 
 
 def seen(s: State, want: Tensor, sight: Sight) -> Tensor:
-    """(B, T) bool: valid columns that the wanted predictions can depend on, by rank."""
-    limit = amax_where(sight.reach, sources(s, want) & s.valid, -1)
-    return s.valid & (sight.rank <= limit)
+    """(B, T) bool: valid columns that the wanted predictions can depend on, by rank or as one clique."""
+    rows = sources(s, want) & s.valid
+    limit = amax_where(sight.reach, rows, -1)
+    number = (sight.clique + 1).clamp(0, sight.clique.shape[1])  # 0: in no clique
+    wanted = torch.zeros(len(number), number.shape[1] + 1, dtype=torch.bool, device=number.device)
+    wanted = wanted.scatter(1, number * rows, True)
+    wanted[:, 0] = False
+    return s.valid & ((sight.rank <= limit) | wanted.gather(1, number))

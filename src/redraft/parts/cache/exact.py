@@ -14,8 +14,9 @@ from ._needed import seen
 
 
 def final(s: State, seg: Segments, sight: Sight) -> Tensor:
-    """(B, T) bool: columns ranked below everything that is open or unknown: they see nothing that can still change."""
-    return s.valid & (sight.rank < amin_where(sight.rank, (seg.open | s.unknown) & s.valid, NEVER))
+    """(B, T) bool: columns in no clique and ranked below everything that is open or unknown: they see nothing that can
+    still change."""
+    return s.valid & (sight.clique < 0) & (sight.rank < amin_where(sight.rank, (seg.open | s.unknown) & s.valid, NEVER))
 
 
 @dataclass(frozen=True)

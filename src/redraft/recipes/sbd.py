@@ -1,0 +1,33 @@
+"""SBD, set block decoding: one model learns the next token on a causal clean stream and, on a noised copy, masked tokens
+of a block of random size that is bidirectional inside; both losses added. Every batch draws one size."""
+
+from __future__ import annotations
+
+from ..objectives import AtLeastOne, LowDiscrepancy, Mixture, NextToken, Objective, PerToken, TwoStream
+from .recipe import Optimiser, Recipe, Rows
+
+BLOCKS = (2, 4, 8, 16)
+
+
+def sized(block: int) -> Objective:
+    return Objective(
+        times=LowDiscrepancy(block, low=1e-3),
+        masking=AtLeastOne(),
+        layout=TwoStream(block, causal=True),
+        normaliser=PerToken(),
+        auxiliary=(NextToken(),),
+    )
+
+
+RECIPE = Recipe(
+    paper="2509.04185 Set Block Decoding is a Language Model Inference Accelerator",
+    program=Mixture(tuple((1.0, sized(block)) for block in BLOCKS)),
+    start="causal",
+    shift=True,
+    attention="causal",
+    block=1,
+    needs=("mask",),
+    decodes_with="autoregressive",
+    rows=Rows(pack=True),
+    optimiser=Optimiser(lr=3e-5),
+)

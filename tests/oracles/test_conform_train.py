@@ -1,0 +1,243 @@
+"""`conform` on the recorded values of training code, and on cases in which one number was changed: each change must fail."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from redraft.evals.conform import Case, conform, run_case
+from redraft.evals.conform_train import TEXT, TrainCase, compare
+from tests.kit import SHARED, unpacked_more, unpacked_train
+
+SEED = 5
+
+# parameters that the reference itself did not read in these cases: changing them changes nothing it recorded
+INERT = {
+    ("bd3lm", "training"): lambda p: not p["ignore_bos"],
+    ("bd3lm", "block_size"): lambda p: p["sampling_eps_min"] >= 1,
+    ("bd3lm", "resample"): lambda p: p["sampling_eps_max"] == 1.0 and p["sampling_eps_min"] in (0.001, 1.0),
+    ("dllm", "block_size"): lambda p: True,
+    ("e2d2", "eval_block_size"): lambda p: p["training"],
+    ("e2d2", "block_size"): lambda p: not p["training"],
+    ("mdlm", "time_conditioning"): lambda p: True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def kit() -> Path:
+    return unpacked_train()
+
+
+def folders(kit: Path) -> list[Path]:
+    return [meta.parent for meta in sorted(kit.rglob("meta.json"))]
+
+
+def test_the_committed_kit_passes_whole(kit: Path) -> None:
+    report = conform([kit])
+    assert report.failures == []
+    assert report.ok and report.found == 98
+
+
+def test_further_recordings_pass() -> None:
+    """Of mdlm (change of variables, discrete time), bd3lms (blocks drawn again), e2d2 (context), dllm (cosine)."""
+    report = conform([unpacked_more()])
+    assert report.failures == []
+    assert {family: found for family, (_, found) in report.families.items()} == {
+        "bd3lm": 14, "dllm": 12, "e2d2": 12, "mdlm": 13,
+    }  # fmt: skip
+
+
+def test_the_committed_kit_is_the_shared_one(kit: Path) -> None:
+    shared = SHARED.parent / "train"
+    if not shared.is_dir():
+        pytest.skip("the shared kit (../shared/kit/train) is not on this machine")
+    ours = {p.relative_to(kit).as_posix(): p.read_bytes() for p in kit.rglob("*") if p.is_file()}
+    theirs = {p.relative_to(shared).as_posix(): p.read_bytes() for p in shared.rglob("*") if p.is_file()}
+    assert ours == theirs
+
+
+# one case changed
+
+
+class Copy:
+    """A case's folder copied, to be changed; checkpoints are links."""
+
+    def __init__(self, case: Path, room: Path) -> None:
+        self.source = case
+        family = room / "train" / case.parent.name
+        if not family.exists():
+            family.mkdir(parents=True)
+            for checkpoint in case.parent.glob("ckpt_*"):
+                (family / checkpoint.name).symlink_to(checkpoint)
+            if not (room / "core").exists():
+                (room / "core").symlink_to(case.parent.parent.parent / "core")
+        self.folder = family / case.name
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        shutil.copytree(case, self.folder)
+        self.meta: dict[str, Any] = json.loads((case / "meta.json").read_text(encoding="utf-8"))
+        file = case / "tensors.safetensors"
+        self.tensors = load_file(file) if file.exists() else {}
+
+    def failure(self, meta: dict[str, Any] | None = None, tensors: dict[str, Tensor] | None = None) -> str | None:
+        (self.folder / "meta.json").write_text(json.dumps(self.meta if meta is None else meta), encoding="utf-8")
+        if self.tensors:
+            save_file(self.tensors if tensors is None else tensors, self.folder / "tensors.safetensors")
+        return run_case(self.folder / "meta.json")[2]
+
+
+def outputs(case: Path) -> set[str]:
+    """Names that our parts compute, tensors or entries."""
+    recorded = Case(case, json.loads((case / "meta.json").read_text(encoding="utf-8")))
+    with torch.no_grad():
+        return set(import_module(f"redraft.evals.kit.{recorded.family}").train(TrainCase(recorded)))
+
+
+def other(value: Tensor, at: tuple[int, ...] | None = None) -> Tensor:
+    """The tensor with one element, or all of them, changed by little, but by more than any rounding."""
+    new = value.clone()
+    where = ... if at is None else at
+    if value.dtype == torch.bool:
+        new[where] = ~value[where]
+    elif value.is_floating_point():
+        old = value[where]
+        moved = torch.where(old.isfinite(), old + 0.003 * (1 + old.abs()), torch.zeros_like(old))
+        new[where] = moved
+    else:
+        new[where] = value[where] + 1
+    return new
+
+
+def elsewhere(value: Tensor) -> Tensor:
+    """The whole tensor changed, so that what it does changes too: a mask loses every other element, numbers move."""
+    if value.dtype == torch.bool:
+        return value.logical_not()
+    if value.is_floating_point() and not bool(((value == 0) | (value == 1)).all()):
+        return 1.0 - value if bool(((value >= 0) & (value <= 1)).all()) else value.flip(-1).contiguous()
+    if value.dtype == torch.int64 or not bool(((value == 0) | (value == 1)).all()):
+        return value + 1
+    new = value.flatten().clone()
+    new[::2] = 1 - new[::2].to(torch.int8).to(value.dtype)
+    return new.view(value.shape)
+
+
+def sampled(
+    tensors: dict[str, Tensor], names: set[str], chance: random.Random, num: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for name in sorted(names & set(tensors)):
+        for _ in range(num):
+            yield name, tuple(chance.randrange(n) for n in tensors[name].shape)
+
+
+CASES = folders(unpacked_train())
+IDS = [f"{c.parent.name}-{c.name}" for c in CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_changed_result_fails(case: Path, tmp_path: Path) -> None:
+    copy, chance = Copy(case, tmp_path), random.Random(SEED)
+    names = outputs(case)
+    assert copy.failure() is None
+    survivors = []
+    for name, at in sampled(copy.tensors, names, chance, 2):
+        if copy.failure(tensors=copy.tensors | {name: other(copy.tensors[name], at)}) is None:
+            survivors.append((name, at))
+    for name in sorted(names & set(copy.meta)):
+        value = torch.tensor(copy.meta[name])
+        at = tuple(chance.randrange(n) for n in value.shape)
+        if copy.failure(meta=copy.meta | {name: other(value, at).tolist()}) is None:
+            survivors.append((name, at))
+    assert survivors == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_changed_input_fails(case: Path, tmp_path: Path) -> None:
+    """Whole tensors: a single number may be one that nothing recorded depends on, as a logit of a token not learned."""
+    copy = Copy(case, tmp_path)
+    survivors = []
+    for name in sorted(set(copy.tensors) - outputs(case)):
+        if case.parent.name == "bd3lm" and name.startswith("draw") and copy.meta["params"]["sampling_eps_min"] >= 1:
+            continue  # t = 1 whatever was drawn
+        if copy.failure(tensors=copy.tensors | {name: elsewhere(copy.tensors[name])}) is None:
+            survivors.append(name)
+    assert survivors == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_what_is_not_known_fails(case: Path, tmp_path: Path) -> None:
+    copy = Copy(case, tmp_path)
+    meta = copy.meta
+    params = dict(meta.get("params") or {})
+    changes: dict[str, dict[str, Any]] = {
+        "entry": meta | {"surprise": 1},
+        "parameter": meta | {"params": params | {"surprise": 1}},
+        "kind": meta | {"kind": "surprise"},
+        "variant": meta | {"variant": "surprise"},
+        "family": meta | {"family": "surprise"},
+    }
+    for name in sorted(set(meta) - TEXT - {"layout", "rng", "note"} - outputs(case)):
+        changes[f"without {name}"] = {k: v for k, v in meta.items() if k != name}
+    assert [name for name, changed in changes.items() if copy.failure(meta=changed) is None] == []
+    if copy.tensors:
+        listless = {k: v for k, v in meta.items() if k != "tensors"}
+        more = copy.tensors | {"surprise": torch.zeros(2)}
+        assert copy.failure(meta=listless, tensors=more) is not None
+        assert copy.failure(tensors=more) is not None
+        for name in copy.tensors if "tensors" in meta else ():
+            assert copy.failure(tensors={k: v for k, v in copy.tensors.items() if k != name}) is not None
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_changed_parameter_fails(case: Path, tmp_path: Path) -> None:
+    copy = Copy(case, tmp_path)
+    params = copy.meta.get("params") or {}
+    survivors = []
+    for name, value in params.items():
+        inert: Callable[[dict[str, Any]], bool] = INERT.get((case.parent.name, name), lambda p: False)
+        if inert(params):
+            continue
+        if isinstance(value, bool):
+            new: Any = not value
+        elif isinstance(value, (int, float)):
+            new = value * 0.5 + 0.45 if isinstance(value, float) else value * 2 + 1
+        else:
+            new = f"{value}x" if isinstance(value, str) else [9 for _ in value]
+        if copy.failure(meta=copy.meta | {"params": params | {name: new}}) is None:
+            survivors.append((name, new))
+    if isinstance(copy.meta.get("mask_id"), int) and copy.failure(meta=copy.meta | {"mask_id": 1}) is None:
+        survivors.append(("mask_id", 1))
+    assert survivors == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "found", "agrees"),
+    [
+        ([1.0, 100.0], [1.0 + 9e-6, 100.0009], True),
+        ([1.0, 100.0], [1.0 + 2e-5, 100.0], False),
+        ([100.0], [100.002], False),
+        ([0.0], [9e-7], True),
+        ([0.0], [3e-6], False),
+        ([float("inf"), float("nan")], [float("inf"), float("nan")], True),
+        ([float("inf")], [1e30], False),
+        ([1.0], [float("nan")], False),
+        ([-float("inf")], [float("inf")], False),
+    ],
+)
+def test_the_rule_of_comparison(recorded: list[float], found: list[float], agrees: bool) -> None:
+    from redraft.evals.conform import Mismatch
+
+    if agrees:
+        compare("x", torch.tensor(recorded), torch.tensor(found, dtype=torch.float64))
+        return
+    with pytest.raises(Mismatch):
+        compare("x", torch.tensor(recorded), torch.tensor(found, dtype=torch.float64))

@@ -27,6 +27,11 @@ def kit_dir() -> Path:
     """The kit's `core` folder. REDRAFT_KIT=archive takes the archive even where the shared folder is there."""
     if SHARED.is_dir() and os.environ.get("REDRAFT_KIT") != "archive":
         return SHARED
+    return unpacked_core()
+
+
+def unpacked_core() -> Path:
+    """The committed `core` folder; the shared one is not looked at."""
     return _unpacked(ARCHIVE) / "core"
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from redraft.evals.conform import Case, conform, run_case
 from redraft.evals.conform_train import TEXT, TrainCase, compare
-from tests.kit import SHARED, unpacked_more, unpacked_train
+from tests.kit import SHARED, unpacked_core, unpacked_more, unpacked_train
 
 SEED = 5
 
@@ -30,7 +30,32 @@ INERT = {
     ("e2d2", "eval_block_size"): lambda p: p["training"],
     ("e2d2", "block_size"): lambda p: not p["training"],
     ("mdlm", "time_conditioning"): lambda p: True,
+    ("duo", "tau_log10"): lambda p: p["step"] >= p["end"],
+    ("duo", "start"): lambda p: p["step"] >= p["end"],
+    ("duo", "end"): lambda p: p["step"] <= p["start"] or p["step"] >= p["end"],
+    ("duo", "step"): lambda p: p["step"] >= p["end"],
+    ("duo", "top_k"): lambda p: True,
+    ("esolm", "alpha_0"): lambda p: p["num_iw_orders"] > 0,
+    ("esolm", "batch_split"): lambda p: 0 < p["batch_split"] < 1,  # a small batch: the same rows on both sides
+    ("esolm", "diffusion_shuffle"): lambda p: p["batch_split"] == 0 or p["num_iw_orders"] > 0,
+    ("esolm", "sequential_shuffle"): lambda p: p["batch_split"] == 1 or p["num_iw_orders"] > 0,
+    ("gidd", "min_loss_weight"): lambda p: p["loss_weighting"] == "none",
+    ("gidd", "max_loss_weight"): lambda p: p["loss_weighting"] in ("none", "dynamic"),
+    ("md4", "timesteps"): lambda p: p["cont_time"],
+    ("mgdm", "alpha"): lambda p: not p["token_reweighting"],
+    ("mgdm", "gamma"): lambda p: not p["token_reweighting"],
 }  # fmt: skip
+
+# inputs of the same kind: draws of t where t is 1, the logits of a half that a case does not have, padding marks that the
+# reference does not apply
+INERT_INPUTS = {
+    "bd3lm/block1_eps1": {"draw00_rand", "draw01_rand"},
+    "esolm/B_split.5_alpha.25_shuffle": {"draw01_rand"},
+    "esolm/alpha0_pure_ar": {"draw00_rand", "draw01_rand", "raw_logits_diffusion_sorted"},
+    "esolm/alpha1_pure_diffusion": {"raw_logits_sequential_sorted"},
+    "esolm/iw_orders3": {"draw02_rand", "draw05_rand", "draw08_rand", "raw_logits_diffusion_sorted", "valid_tokens"},
+    "gidd/mdlm_loss": {"attention_mask"},
+}
 
 
 @pytest.fixture(scope="session")
@@ -140,10 +165,14 @@ def sampled(
 
 
 CASES = folders(unpacked_train())
-IDS = [f"{c.parent.name}-{c.name}" for c in CASES]
+FAST = {c.parent: c for c in CASES}.values()  # one case of each family; all of them with the slow tests
+each_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=f"{c.parent.name}-{c.name}", marks=[] if c in FAST else pytest.mark.slow) for c in CASES],
+)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@each_case
 def test_a_changed_result_fails(case: Path, tmp_path: Path) -> None:
     copy, chance = Copy(case, tmp_path), random.Random(SEED)
     names = outputs(case)
@@ -160,20 +189,20 @@ def test_a_changed_result_fails(case: Path, tmp_path: Path) -> None:
     assert survivors == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@each_case
 def test_a_changed_input_fails(case: Path, tmp_path: Path) -> None:
     """Whole tensors: a single number may be one that nothing recorded depends on, as a logit of a token not learned."""
     copy = Copy(case, tmp_path)
     survivors = []
     for name in sorted(set(copy.tensors) - outputs(case)):
-        if case.parent.name == "bd3lm" and name.startswith("draw") and copy.meta["params"]["sampling_eps_min"] >= 1:
-            continue  # t = 1 whatever was drawn
+        if name in INERT_INPUTS.get(f"{case.parent.name}/{case.name}", ()):
+            continue
         if copy.failure(tensors=copy.tensors | {name: elsewhere(copy.tensors[name])}) is None:
             survivors.append(name)
     assert survivors == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@each_case
 def test_what_is_not_known_fails(case: Path, tmp_path: Path) -> None:
     copy = Copy(case, tmp_path)
     meta = copy.meta
@@ -197,7 +226,7 @@ def test_what_is_not_known_fails(case: Path, tmp_path: Path) -> None:
             assert copy.failure(tensors={k: v for k, v in copy.tensors.items() if k != name}) is not None
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@each_case
 def test_a_changed_parameter_fails(case: Path, tmp_path: Path) -> None:
     copy = Copy(case, tmp_path)
     params = copy.meta.get("params") or {}
@@ -214,9 +243,30 @@ def test_a_changed_parameter_fails(case: Path, tmp_path: Path) -> None:
             new = f"{value}x" if isinstance(value, str) else [9 for _ in value]
         if copy.failure(meta=copy.meta | {"params": params | {name: new}}) is None:
             survivors.append((name, new))
-    if isinstance(copy.meta.get("mask_id"), int) and copy.failure(meta=copy.meta | {"mask_id": 1}) is None:
+    no_mask = case.parent.name == "udlm"  # uniform noise
+    if (
+        isinstance(copy.meta.get("mask_id"), int)
+        and not no_mask
+        and copy.failure(meta=copy.meta | {"mask_id": 1}) is None
+    ):
         survivors.append(("mask_id", 1))
     assert survivors == []
+
+
+@pytest.mark.parametrize("family", ["sdar", "fastdllm_v2"])
+def test_training_values_beside_logits(family: str, tmp_path: Path) -> None:
+    """The core cases of logits that also hold masks, noised ids and a loss."""
+    copy, chance = Copy(unpacked_core() / family / "logits_s0", tmp_path), random.Random(SEED)
+    assert copy.failure() is None
+    names = {n for n in copy.tensors if n.startswith(("train_", "noise_", "logits_train"))}
+    survivors = []
+    for name, at in sampled(copy.tensors, names, chance, 2):
+        if copy.failure(tensors=copy.tensors | {name: other(copy.tensors[name], at)}) is None:
+            survivors.append((name, at))
+    if copy.failure(meta=copy.meta | {"loss_train": copy.meta["loss_train"] * 1.0005}) is None:
+        survivors.append(("loss_train", ()))
+    assert survivors == []
+    assert copy.failure(tensors=copy.tensors | {"train_surprise": torch.zeros(2)}) is not None
 
 
 @pytest.mark.parametrize(

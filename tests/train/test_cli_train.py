@@ -57,7 +57,7 @@ def test_tensorboard_files_or_one_remark(tmp_path: Path, capsys: pytest.CaptureF
         return
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
-    assert {"loss", "norm", "mask_rate", "losses/addition", "loss_by_time/0"} <= set(events.Tags()["scalars"])
+    assert {"loss", "norm", "mask_rate", "tokens_per_second", "parts/loss"} <= set(events.Tags()["scalars"])
     found = [one.value for one in events.Scalars("loss")]
     assert found == pytest.approx([line["loss"] for line in log(tmp_path / "run")], rel=1e-5)
 

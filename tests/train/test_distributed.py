@@ -102,6 +102,7 @@ def test_two_workers_of_ray_train_give_the_same_losses(tmp_path: Path) -> None:
     result = ray(options(tmp_path / "ray", **PLAIN), 2, lambda _: None)
     package.shutdown()
     go(tmp_path / "one", **PLAIN)
+    assert json.loads((tmp_path / "ray" / "result.json").read_text()) == result
     assert result["finished"] and result["step"] == 3 and Path(result["model"], "model.safetensors").exists()
     for x, y in zip(log(tmp_path / "one"), log(tmp_path / "ray"), strict=True):
         assert y["loss"] == pytest.approx(x["loss"], rel=1e-5)

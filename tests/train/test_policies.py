@@ -241,6 +241,7 @@ def test_beta_times_have_the_mean_and_the_concentration(mean: float) -> None:
 def test_clipped_times_are_moved_not_scaled() -> None:
     inner, canvas = Uniform(low=0.0), rows(500, 3)
     t, plain = Clipped(inner, 0.25, 0.9).draw(canvas, Keyed(1)), inner.draw(canvas, Keyed(1))
+    assert torch.equal(Clipped(inner, 0.1, block=8).draw(canvas, Keyed(1)), plain.clamp(1 / 8, 1.0))
     assert torch.equal(t, plain.clamp(0.25, 0.9)) and 0.2 < float((t == 0.25).float().mean()) < 0.3
 
 

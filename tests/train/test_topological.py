@@ -19,7 +19,6 @@ from redraft.noise.uniform import Uniform
 from redraft.objectives import Canvas, Causal, Noised, Objective, PerToken, once
 from redraft.objectives import Uniform as UniformTimes
 from redraft.objectives.hyperschedules import ActiveWindow, Annealed, BlockAnnealing, SimpleAnnealing
-from redraft.objectives.layouts import Full
 from redraft.objectives.programs import Split
 from redraft.objectives.reached import Discrete
 from redraft.objectives.relaxed import Every, Relaxed
@@ -244,10 +243,9 @@ def test_soft_inputs_become_the_hard_tokens_as_they_cool() -> None:
     assert cold.soft is not None
     assert torch.equal(cold.soft.argmax(-1), cold.tokens) and torch.equal(cold.soft.max(-1).values, torch.ones(2, 10))
     assert torch.equal(cold.tokens[~canvas.answer], canvas.tokens[~canvas.answer])
-    _, warm = replace(objective, replicas=Relaxed(0.0)).replicas.noise(objective, canvas, Keyed(1), traits)
+    _, warm = Relaxed(0.0).noise(objective, canvas, Keyed(1), traits)
     assert warm.soft is not None and torch.equal(warm.tokens, cold.tokens)
-    warm = Relaxed(0.0).noise(objective, canvas, Keyed(1), traits)[1]
-    assert warm.soft is not None and float(warm.soft[canvas.answer].max()) < 0.9
+    assert float(warm.soft[canvas.answer].max()) < 0.9
     hard = replace(objective, replicas=Objective().replicas)
     models = {"main": backbone()}
     one, two = (once(o, models, canvas, Keyed(1), traits).value.item() for o in (objective, hard))
@@ -261,4 +259,3 @@ def test_a_noise_learns_the_vocabulary_of_the_model_and_asks_for_it_otherwise() 
         Gaussian().alpha(torch.tensor(0.5))
     noise = Gaussian().fitted(Traits(mask=3, eos=(), vocab=20))
     assert noise.vocab == 19 and math.isclose(float(noise.rate(torch.tensor(0.0))), 0.0, abs_tol=1e-2)
-    assert Full().block == 0

@@ -187,7 +187,9 @@ def chat(
         output.put_json(said)
 
 
-scores = typer.Typer(cls=Eval, help="Score a model: on fresh problems of a task (`eval TASK`), or on text (`eval ppl`).")
+scores = typer.Typer(
+    cls=Eval, help="Score a model: on fresh problems of a task (`eval TASK`), or on text (`eval ppl`)."
+)
 app.add_typer(scores, name="eval")
 scores.command("ppl")(ppl)
 

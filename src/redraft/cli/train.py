@@ -144,10 +144,13 @@ def train(
         return
     if json:
         output.put_json(result)
-    else:
-        tell(result)
     if not result["finished"]:
+        output.note(
+            f"stopped at step {result['step']} of {result['steps']} with a checkpoint; go on by the same command and --resume"
+        )
         raise typer.Exit(130)
+    if not json:
+        tell(result)
 
 
 def one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
@@ -184,11 +187,6 @@ def without(arguments: list[str]) -> list[str]:
 
 def tell(result: dict[str, Any]) -> None:
     """How it ended, for people."""
-    if not result["finished"]:
-        output.note(
-            f"stopped at step {result['step']} of {result['steps']} with a checkpoint; go on by the same command with --resume"
-        )
-        return
     loss = "" if result["loss"] is None else f", loss {result['loss']:.4f}"
     method = f' --method "{result["decodes_with"]}"' if result["decodes_with"] else ""
     output.put_text(f"{result['model']}: {result['step']} steps, {result['tokens']} tokens{loss}")

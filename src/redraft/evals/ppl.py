@@ -24,7 +24,7 @@ from ..recipes.recipe import Rows
 from ..train.data import Data, Document, Special, open_source
 
 CONTEXT = 1024  # where the model names no context of its own
-TOKENS = 8192  # tokens of one forward
+TOKENS = 4096  # tokens of one forward
 BOUNDS = {"exact": "exact", "bound": "upper bound", "approximation": "approximate upper bound"}
 
 

@@ -96,7 +96,8 @@ def adapt(
     mask       text or id of the mask token; None chooses (see the module), and takes none for uniform noise
     mask_init  how its row is set; None: "keep" for the checkpoint's own mask, else "mean"
     num_pads   so many padding tokens of their own, for Rainbow Padding
-    block      tokens of a block; needed for attention "block", else 1 for causal and 0 for full
+    block      tokens of a block; needed for attention "block"; of the open block behind a causal text (1: no such block);
+               0 for full
 
     Weights are not copied: rows of embedding and head are set or added in place, so `model` is spent.
     `adaptation(result)` says what was done. BadInput for what does not fit.
@@ -158,10 +159,14 @@ def _traits(
         size = block if block is not None else old.block if old.attention == "block" else None
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise BadInput(f"attention 'block' needs block, a whole number of tokens above 0, found {size!r}.")
+    elif kind == "causal":
+        size = 1 if block is None else block
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise BadInput(f"attention 'causal' needs block, a whole number of tokens above 0, found {size!r}.")
     else:
-        size = 1 if kind == "causal" else 0
-        if block not in (None, size):
-            raise BadInput(f"attention {kind!r} has block {size}, found {block!r}; leave it out or take 'block'.")
+        size = 0
+        if block not in (None, 0):
+            raise BadInput(f"attention 'full' has block 0, found {block!r}; leave it out or take 'block'.")
     if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
         raise BadInput(f"context should be a whole number of tokens above 0, found {context!r}.")
     changes = {"shift": shift, "noise": noise, "context": context, "ragged": ragged}

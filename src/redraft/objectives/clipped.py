@@ -16,14 +16,19 @@ from .times import LowDiscrepancy, Times
 
 @dataclass(frozen=True)
 class Clipped:
-    """Other times, moved into [low, high]: min(high, max(t, low)) (Stable-DiffCoder's clipped rates, arXiv:2601.15892)."""
+    """Other times, moved into [low, high]: min(high, max(t, low)) (Stable-DiffCoder's clipped rates, arXiv:2601.15892).
+
+    block   where above 0, low is at least 1 / block: one mask a block is expected
+    """
 
     times: Times = LowDiscrepancy()
     low: float = 0.0
     high: float = 1.0
+    block: int = 0
 
     def draw(self, canvas: Canvas, draws: Draws) -> Tensor:
-        return self.times.draw(canvas, draws).clamp(self.low, self.high)
+        low = max(self.low, 1.0 / self.block) if self.block else self.low
+        return self.times.draw(canvas, draws).clamp(low, self.high)
 
 
 @lru_cache(maxsize=64)

@@ -1,8 +1,8 @@
 """NBDiff: autoregression is block diffusion with blocks of one token, so blocks grow from there, 1, 2, 4, ..., 32.
 
 The context stays causal and only the open block is bidirectional; a block's first token is predicted by the clean row
-before it, as in decoding, so that at block 1 loss and logits are the autoregressive model's. The clean stream is
-trained on the next token too.
+before it, so that at block 1 loss and logits are the autoregressive model's. The clean stream is trained on the next
+token too. Decoding, as the authors' does, commits a block's first token before the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECIPE = Recipe(
     block=BLOCK,
     curriculum=(Curve(("layout.block", "times.block", "masking.block"), Doubling(1, BLOCK, end=0.6)),),
     needs=("mask",),
-    decodes_with="sdar(threshold=0.9)",
+    decodes_with="fast_dllm_v2(threshold=0.9)",
     rows=Rows(pack=True, align=BLOCK),
     optimiser=Optimiser(lr=1e-5),
 )

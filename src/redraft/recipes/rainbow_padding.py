@@ -11,6 +11,6 @@ RECIPE = Recipe(
     program=Objective(weight=InverseRate(), normaliser=PerDocument("answer")),
     needs=("mask",),
     decodes_with="llada",
-    rows=Rows(context=512, end="rainbow", num_pads=7),
+    rows=Rows(context=512, end="rainbow", num_pads=7, align=64),
     optimiser=Optimiser(lr=1e-5, weight_decay=0.1, betas=(0.9, 0.999), warmup=50),
 )

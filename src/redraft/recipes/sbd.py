@@ -1,5 +1,6 @@
 """SBD, set block decoding: one model learns the next token on a causal clean stream and, on a noised copy, masked tokens
-of a block of random size that is bidirectional inside; both losses added. Every batch draws one size."""
+of a block of random size that is bidirectional inside, aligned; both losses added. Every batch draws one size. Decoded as
+the paper does it, by sets of bounded entropy."""
 
 from __future__ import annotations
 
@@ -23,11 +24,10 @@ RECIPE = Recipe(
     paper="2509.04185 Set Block Decoding is a Language Model Inference Accelerator",
     program=Mixture(tuple((1.0, sized(block)) for block in BLOCKS)),
     start="causal",
-    shift=True,
     attention="causal",
-    block=1,
+    block=BLOCKS[-1],
     needs=("mask",),
-    decodes_with="autoregressive",
+    decodes_with="sdar(strategy='entropy_bounded', bound=0.35)",
     rows=Rows(pack=True),
     optimiser=Optimiser(lr=3e-5),
 )

@@ -13,7 +13,7 @@ BLOCK, WARM = 4, 0.1
 RECIPE = Recipe(
     paper="2601.15892 Stable-DiffCoder: Pushing the Frontier of Code Diffusion Large Language Model",
     program=Objective(
-        times=Clipped(LowDiscrepancy(BLOCK, low=0.0), low=1 / BLOCK),
+        times=Clipped(LowDiscrepancy(BLOCK, low=0.0), block=BLOCK),
         masking=AtLeastOne(block=BLOCK),
         layout=TwoStream(BLOCK),
         weight=InverseRate(),

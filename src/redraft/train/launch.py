@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BadInput, RedraftError, Stopped
-from .options import Options, configure
+from .options import RESULT, Options, configure
 
 
 def torchrun(arguments: list[str], num: int, threads: int) -> int:
@@ -38,7 +39,7 @@ def ray(options: Options, num: int, say: Callable[[str], None]) -> dict[str, Any
     options = dataclasses.replace(options, out=Path(options.out).absolute())
     gpu = torch.cuda.is_available() and options.device != "cpu"
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=True, configure_logging=False)
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     say(f"{num} workers of Ray Train")
     trainer = TorchTrainer(
         work,
@@ -48,23 +49,22 @@ def ray(options: Options, num: int, say: Callable[[str], None]) -> dict[str, Any
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
     )
     try:
-        found = trainer.fit().metrics or {}
+        trainer.fit()
     except Exception as error:
         raise Stopped(f"a worker of Ray Train failed: {cause(error)}") from error
-    result: dict[str, Any] = found["result"]
+    result: dict[str, Any] = json.loads((options.out / RESULT).read_text(encoding="utf-8"))
     return result
 
 
 def work(config: dict[str, Any]) -> None:
     """One worker."""
-    import ray.train
     import torch
 
     from .run import train
 
     os.chdir(config["folder"])
     torch.set_num_threads(config["threads"])
-    ray.train.report({"result": train(config["options"])})
+    train(config["options"])
 
 
 def cause(error: BaseException) -> str:

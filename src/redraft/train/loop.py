@@ -90,13 +90,9 @@ class Run:
                 self.ema.updates = int(state["updates"])
                 self.ema.values = {k: like(v, self.weights[k]) for k, v in saved.tensors("ema").items()}
 
-    def documents(self, step: int) -> tuple[int, int]:
-        """(number of the first, how many) of a step."""
-        return self.recipe.documents(step)
-
     def micro_batches(self, step: int) -> tuple[list[list[Row]], dict[int, str]]:
         """The step's micro-batches, the same on every process, and the task of each document's number."""
-        first, count = self.documents(step)
+        first, count = self.recipe.documents(step)
         documents = self.source.read(first, count)
         batch = rows(documents, self.recipe.rows, self.special, self.say)
         if not batch:

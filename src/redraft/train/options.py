@@ -17,7 +17,7 @@ from ..recipes.recipe import Recipe, recipe_of
 from .adapters import Adapter
 from .start import with_block
 
-FACTS = "run.json"
+FACTS, RESULT = "run.json", "result.json"
 BEGUN = ("log.jsonl", "checkpoints", "model")  # what a run leaves
 
 
@@ -133,6 +133,8 @@ def look_up(value: Any, path: str, text: str) -> Any:
 def facts(recipe: Recipe, options: Options) -> dict[str, Any]:
     """What makes a run the run it is: a resumed one must have the same. Steps may change, the rate then does too."""
     free = ("steps", "name", "decodes_with", "paper")
+    # a short run's warm-up follows its steps
+    recipe = dataclasses.replace(recipe, optimiser=dataclasses.replace(recipe.optimiser, warmup=0))
     texts = {f.name: repr(getattr(recipe, f.name)) for f in dataclasses.fields(recipe) if f.name not in free}
     texts |= {
         "init": repr(options.init),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from .card import export
 from .data import Few, Source, Special, TaskSource, open_source, reading, tasks
 from .data.tasks import read_stories
 from .loop import Run
-from .options import Options, claim, configure, facts
+from .options import RESULT, Options, claim, configure, facts
 from .processes import Processes
 from .start import BOX, adapted, check, scratch, special_of
 from .telemetry import Log, plot
@@ -85,6 +86,8 @@ def train(options: Options, say: Say = print, show: Show = lambda line: None) ->
             export(begin(recipe, options, _quiet), weights, recipe, options, result)
 
         processes.first(write)
+    if processes.main:
+        (options.out / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     processes.close()
     return result
 

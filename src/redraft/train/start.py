@@ -22,6 +22,7 @@ from ..models.load import load
 from ..models.model import Model
 from ..models.text import Text
 from ..objectives import Objective
+from ..objectives.validity import check as check_sense
 from ..recipes.recipe import Recipe
 from .data import Special
 from .loop import parts
@@ -55,10 +56,10 @@ def scratch(recipe: Recipe, tokenizer: Tokenizer) -> Model:
         vocab=vocab,
         shift=recipe.shift,
         attention=recipe.attention,
-        block=1 if recipe.attention == "causal" else recipe.block,
+        block=max(recipe.block, 1) if recipe.attention == "causal" else recipe.block,
         noise=recipe.noise,
         edits=recipe.edits,
-        ragged=recipe.attention == "block",
+        ragged=recipe.attention == "block" or recipe.block > 1,
         context=recipe.rows.context,
     )
     text = Text(tokenizer, special={"pad_token": PAD, "eos_token": EOS, "mask_token": MASK})
@@ -90,10 +91,10 @@ def adapted(recipe: Recipe, init: str, mask: str | None, say: Callable[[str], No
         mask=named,
         num_pads=recipe.rows.num_pads,
         attention=None if recipe.attention == "encoder_decoder" else recipe.attention,
-        block=recipe.block if recipe.attention == "block" else None,
+        block=max(recipe.block, 1) if recipe.attention in ("block", "causal") else None,
         shift=recipe.shift,
         noise="mask" if "mask" in recipe.needs else recipe.noise,
-        ragged=recipe.attention == "block",
+        ragged=recipe.attention == "block" or recipe.block > 1,
     )
     traits = dataclasses.replace(model.traits, noise=recipe.noise, edits=recipe.edits)
     if traits != model.traits:
@@ -116,7 +117,8 @@ def special_of(model: Model, recipe: Recipe) -> Special:
 
 
 def check(recipe: Recipe, model: Model) -> None:
-    """BadInput where the recipe does not fit the model, before the first step."""
+    """BadInput where the recipe makes no sense or does not fit the model, before the first step."""
+    check_sense(recipe.program)
     takes_noise = "sigma" in inspect.signature(type(model.backbone).forward).parameters
     for part in parts(recipe.program):
         if isinstance(part, Objective) and part.conditioned and not takes_noise:
@@ -135,7 +137,7 @@ def check(recipe: Recipe, model: Model) -> None:
 
 
 def with_block(value: Any, old: int, new: int) -> Any:
-    """A frozen value in which every field named `block` (or `align`) that is `old` is `new`."""
+    """A frozen value in which every field named `block` (or `align`, or a curriculum's `last`) that is `old` is `new`."""
     if isinstance(value, tuple):
         return type(value)(with_block(one, old, new) for one in value) if type(value) is tuple else value
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
@@ -145,7 +147,7 @@ def with_block(value: Any, old: int, new: int) -> Any:
         if not field.init:
             continue
         found = getattr(value, field.name)
-        if field.name in ("block", "align") and found == old and isinstance(found, int):
+        if field.name in ("block", "align", "last") and found == old and isinstance(found, int):
             changes[field.name] = new
         else:
             inner = with_block(found, old, new)

@@ -18,7 +18,7 @@ from .checkpoint import reason
 from .data import PIECE
 
 TIMES, PLACES = 10, 8  # buckets
-LOG, PLOT = "log.jsonl", "run.png"
+LOG, PLOT = "log.jsonl", "curves.png"
 
 
 def inner(job: Any) -> tuple[Canvas, Noised] | None:
@@ -192,7 +192,7 @@ def _cut(path: Path, step: int) -> None:
 
 
 def plot(out: Path, name: str) -> Path | None:
-    """Loss, rate and the curriculum's numbers over the run as run.png; None where matplotlib is not installed."""
+    """Loss, rate and the curriculum's numbers over the run as curves.png; None where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -200,6 +200,8 @@ def curriculum(case: TrainCase) -> dict[str, Tensor]:
     )
     first, last = params.take("tau_log10")
     start, end, step = int(params.take("start")), int(params.take("end")), int(params.take("step"))
+    if step > end:
+        raise Mismatch(f"step {step} is behind the curriculum, which ends at {end}: the loss is then another one")
     share = min(max((step - start) / (end - start), 0.0), 1.0)
     replicas = Relaxed(first + share * (last - first) if step < end else -10.0)
     if abs(10.0**-replicas.log10_tau / float(params.take("inverse_tau")) - 1.0) > 1e-6:

@@ -18,8 +18,8 @@ EPS = 1e-3
 
 def train(case: TrainCase) -> dict[str, Tensor]:
     tokens, logits = case.take("x0"), case.take("raw_logits")
-    if not 0 <= case.mask < logits.shape[-1]:  # an id like any other: uniform noise has no mask
-        raise Mismatch(f"mask_id {case.mask} is not in the vocabulary of {logits.shape[-1]}")
+    if case.mask != logits.shape[-1] - 1:  # an id like any other: uniform noise has no mask
+        raise Mismatch(f"mask_id: expected the last id, {logits.shape[-1] - 1}, found {case.mask}")
     vocab = logits.shape[-1]
     about = Traits(mask=None, eos=(), vocab=vocab, noise="uniform")
     time, move, token = case.draws("rand", "rand", "randint")

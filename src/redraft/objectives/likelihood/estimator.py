@@ -71,13 +71,15 @@ def row_of(model: Any, traits: Traits) -> Objective:
     """How a model is read: its layout, target and noise as an objective.
 
     A block model is read as it decodes: clean blocks before the noised one, and where predictions are shifted a block's
-    first token comes from the clean row before it. Unsupported for encoder-decoders.
+    first token comes from the clean row before it; a causal model that opens blocks, with a causal text before them.
+    Unsupported for encoder-decoders.
     """
     if traits.attention == "encoder_decoder":
         raise Unsupported("likelihoods expect a model of one network, found an encoder-decoder; give it its own row.")
     target: Target = Shifted() if traits.shift else Aligned()
     if traits.attention == "causal":
-        return Objective(noise=Clean(), layout=Causal(), target=target)
+        layout = TwoStream(traits.block, causal=True, bridge=traits.shift)
+        return Objective(layout=layout, target=target) if opens(traits) else autoregressive_row(traits)
     conditioned = bool(getattr(getattr(model, "config", None), "conditioned", False))
     if traits.noise == "uniform":
         from .density import uniform_row
@@ -91,19 +93,29 @@ def row_of(model: Any, traits: Traits) -> Objective:
     return Objective(layout=Full(), target=target, conditioned=conditioned)
 
 
+def opens(traits: Traits) -> bool:
+    """A causal model that decodes open blocks which see themselves whole (NBDiff, SBD)."""
+    return traits.attention == "causal" and traits.block > 1 and traits.mask is not None
+
+
+def autoregressive_row(traits: Traits) -> Objective:
+    """How a causal model is read one token at a time, which it can be whatever blocks it opens."""
+    return Objective(noise=Clean(), layout=Causal(), target=Shifted() if traits.shift else Aligned())
+
+
 def default_estimator(traits: Traits) -> LogProbEstimator:
     """The estimator for a model where none is named: exact where one forward is enough, else the bound
-    by exact counts, which has the smallest error of all on the models measured (docs/likelihoods.md)."""
+    by coupled masks, which has the smallest error for its forwards of all on the models measured (docs/likelihoods.md)."""
     from .blockwise import Blockwise
     from .density import Density
     from .ordered import LeftToRight
-    from .sampled import ExactCount
+    from .sampled import Coupled
 
-    if traits.attention == "causal":
+    if traits.attention == "causal" and not opens(traits):
         return LeftToRight()
     if traits.noise == "uniform":
         return Density()
-    return Blockwise() if traits.attention == "block" else ExactCount()
+    return Coupled() if traits.attention == "full" else Blockwise()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ...core.trajectory import Trajectory
 from ...noise.absorbing import Clean
 from ..canvas import Canvas
 from ..objective import Objective
-from .estimator import ROWS, LogProb, Look, Tick, row_of, scored, scores
+from .estimator import ROWS, LogProb, Look, Tick, autoregressive_row, row_of, scored, scores
 from .groups import Groups
 
 
@@ -46,8 +46,8 @@ def chain(
 
 @dataclass(frozen=True)
 class LeftToRight:
-    """Exact: each token given those to its left. One forward for an autoregressive model; for others one per place of
-    the answer (or of a block), the columns to the right masked."""
+    """Exact: each token given those to its left. One forward for a causal model; for others one per place of the answer
+    (or of a block), the columns to the right masked."""
 
     row: Objective | None = None
 
@@ -61,7 +61,7 @@ class LeftToRight:
         rows: int = ROWS,
         tick: Tick | None = None,
     ) -> LogProb:
-        row = self.row or row_of(model, traits)
+        row = self.row or (autoregressive_row(traits) if traits.attention == "causal" else row_of(model, traits))
         canvas = scored(canvas, row, traits)
         step = Groups.of(canvas, row).leftmost
         if isinstance(row.noise, Clean):

@@ -187,20 +187,29 @@ class Quadrature(Sampled):
 @dataclass(frozen=True)
 class Coupled(Sampled):
     """Pairs of a mask and its complement, so that each pair reads every column once, and one look with everything masked
-    (DiffuCoder's coupled masks, arXiv:2506.20639, in unbiased weights: 1/n of the bound is the full mask's)."""
+    (DiffuCoder's coupled masks, arXiv:2506.20639, in unbiased weights: 1/n of the bound is the full mask's). Counts run
+    evenly over 1..n - 1 in each pass of `pairs`."""
+
+    pairs: int = 2
 
     def design(self, num_samples: int) -> Design:
-        return Design((1.0,), max(num_samples // 2, 1), 2)
+        pairs = min(self.pairs, max(num_samples // 4, 1))
+        return Design((1.0,), max(num_samples // (2 * pairs), 1), 2 * pairs)
 
     def fixed(self, groups: Groups) -> list[Mask]:
         answer = groups.canvas.answer
         return [(answer, 1.0 / groups.size.clamp_min(1), answer.double())]
 
+    def start(self, groups: Groups, draws: Keyed) -> Tensor:
+        """(B, T) in [0, 1), where each group's pass over the counts begins."""
+        return groups.uniform(draws, "count").double()
+
     def mask(self, groups: Groups, draws: Keyed, stratum: int, design: Design, member: int) -> Mask:
-        size = groups.size
-        count = 1 + (groups.uniform(draws, "count").double() * (size - 1)).long().clamp_max(size - 2)
-        hit = by_count(groups, draws, count.clamp_min(0))
-        if member:
+        size, pair, pairs = groups.size, member // 2, design.members // 2
+        even = (self.start(groups, draws) + pair / pairs) % 1.0
+        count = 1 + (even * (size - 1)).long().clamp_max(size - 2)
+        hit = by_count(groups, Keyed(draws.seed, draws.draw * pairs + pair), count.clamp_min(0))
+        if member % 2:
             hit, count = ~hit & groups.canvas.answer & (size > 1), size - count
         return hit, (size - 1) / count.clamp_min(1), count / size.clamp_min(1)
 

@@ -47,4 +47,6 @@ def loss(forwards, models):
     return total / answer.sum(), each
 
 
+STEPS = 360
+GRAMMAR_STEPS = 800
 NLL = 1.0

@@ -1,4 +1,4 @@
-"""Next token: -log p(x_i | x_<i), read one row before; mean over a document's answer tokens, then over documents. A
+"""Next token: -log p(x_i | x_<i), read one row before; mean over a document's targets, then over documents. A
 document's first token has nothing before it and is no target."""
 
 import torch
@@ -19,5 +19,5 @@ def loss(forwards, models):
                 terms.append(-scores.log_softmax(0)[f["x"][row, i]])
                 each[row, i] = terms[-1].detach()
             documents += bool(mine)
-            sums = sums + (sum(terms) / len(mine) if terms else 0.0)
+            sums = sums + (sum(terms) / len(terms) if terms else 0.0)
     return sums / documents, each

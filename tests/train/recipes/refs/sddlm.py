@@ -13,4 +13,6 @@ def loss(forwards, models):
     return sum(values, f["out"].new_zeros(())) / max(len(values), 1), each
 
 
+STEPS = 450
+GRAMMAR_STEPS = 800
 NLL = 1.0

@@ -29,4 +29,6 @@ def loss(forwards, models):
     return total / f["answer"].sum(), each
 
 
+STEPS = 300
+GRAMMAR_STEPS = 800
 NLL = 1.0

@@ -32,9 +32,9 @@ lint: $(VENV)/.all
 types: $(VENV)/.all
 	$(PY) -m mypy
 
-# Writes the README's generated blocks (demo transcript, table of methods) anew.
+# Writes the generated blocks (demo transcript, tables of methods and recipes) anew.
 docs: $(VENV)/.all
-	$(PY) -m redraft.cli.transcript README.md
+	$(PY) -m redraft.cli.transcript README.md docs/choose-an-objective.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

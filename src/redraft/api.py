@@ -64,9 +64,9 @@ def default_method(model: Model) -> str:
         return "llada21"
     if model.family in methods.names():
         return model.family
-    if traits.attention == "causal":
+    if traits.attention == "causal" and (traits.block < 2 or traits.mask is None):
         return "autoregressive"
-    if traits.attention == "block":
+    if traits.attention in ("block", "causal"):
         return "fast_dllm_v2" if traits.shift else "sdar(threshold=0.9)"
     return "dream" if traits.shift else "llada"
 

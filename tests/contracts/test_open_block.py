@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import redraft
 from redraft import methods
 from redraft.core.draws import Keyed
 from redraft.core.loop import Decoder, Step, decode
@@ -78,6 +79,13 @@ def test_default_sight_follows_the_traits() -> None:
         found = decode(decoder, executor_for(wide.backbone, wide.traits), decoder.start(PROMPTS))
         said = text.replace("sdar(", "sdar(block=4, sight=open_block(size=4), ")
         assert torch.equal(found.tokens, run(said).tokens)
+
+
+def test_models_with_an_open_block_are_decoded_in_blocks() -> None:
+    model = causal()
+    wide = replace(model, traits=replace(model.traits, block=4))
+    assert redraft.generate(wide, [3, 4, 5], max_new_tokens=4).method == "fast_dllm_v2"
+    assert redraft.generate(model, [3, 4, 5], max_new_tokens=4).method == "autoregressive"
 
 
 def test_block_one_is_autoregressive_decoding() -> None:

@@ -308,7 +308,7 @@ def test_losses_are_negative_log_likelihoods() -> None:
     canvas = make((1,) * 4, (6,) * 4)
     for objective in (Objective(), Objective(noise=Uniform(), term=CrossEntropy())):
         found = objective.loss(backbone(), canvas, 0, TRAITS)
-            assert found.value.item() > 0 and found.each is not None
+        assert found.value.item() > 0 and found.each is not None
         assert bool((found.each[~found.each.isnan()] > 0).all())
 
 

@@ -336,7 +336,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
         go(tmp_path / "run", steps=1)
     with pytest.raises(BadInput, match="has seed 0, and this command has 1"):
         go(tmp_path / "run", steps=1, seed=1, resume=True)
-    assert go(tmp_path / "run", steps=30, minutes=0.005, resume=True)["step"] > 1  # steps may change
+    assert go(tmp_path / "run", steps=30, resume=True)["step"] == 30  # steps may change, and with them the warm-up
 
 
 def test_a_tokenizer_is_learned_from_the_data(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ class Case:
         return str(self.meta.get("family", self.folder.parent.name))
 
     def tensors(self) -> dict[str, Tensor]:
-        return load_file(self.folder / "tensors.safetensors")
+        found: dict[str, Tensor] = load_file(self.folder / "tensors.safetensors")
+        return found
 
     def model(self, **overrides: Any) -> Model:
         path = (self.folder.parent / str(self.meta["ckpt"])).resolve()

@@ -213,7 +213,8 @@ class Run:
         return norm
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """What a checkpoint holds: tensors by file, in one piece and on the CPU, and numbers. A collective."""
+        """What a checkpoint holds: tensors by file, in one piece and on the CPU, and numbers. A collective; processes other
+        than the main one get no tensors."""
         names = {id(p): name for name, p in self.weights.items()}
         lasting = self.whole.state_dict().keys()
         buffers = {k: v for k, v in self.whole.named_buffers() if k in lasting}
@@ -222,7 +223,12 @@ class Run:
             "optimiser": dict(leaves(self.optimisers, names)),
             "ema": self.ema.values if self.ema else {},
         }
-        tensors = {file: {k: whole(v.detach()).cpu() for k, v in values.items()} for file, values in files.items()}
+        tensors: dict[str, dict[str, Tensor]] = {file: {} for file in files}
+        for file, values in files.items():
+            for name, value in values.items():
+                one = whole(value.detach())
+                if self.processes.main:
+                    tensors[file][name] = one.cpu()
         numbers = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
         return tensors, numbers | ({"updates": self.ema.updates} if self.ema else {})
 

@@ -17,7 +17,11 @@ from ..conform_train import TrainCase
 from ._recorded import RecordedDraws, flags, losses, rows, traits
 
 EPS = 1e-3
-KNOWN = {"loss_type": ["elbo", "low_var"], "diffusion_shuffle": [True, False], "sequential_shuffle": [True, False]}
+KNOWN: dict[str, list[Any]] = {
+    "loss_type": ["elbo", "low_var"],
+    "diffusion_shuffle": [True, False],
+    "sequential_shuffle": [True, False],
+}
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
@@ -120,9 +124,9 @@ def in_order(name: str, tokens: Tensor, place: Tensor) -> dict[str, Tensor]:
 def weighted_orders(case: TrainCase, num: int) -> dict[str, Tensor]:
     """The likelihood by importance-weighted orders: padding counts, and one order serves all rows."""
     params = case.params
-    for name in ("alpha_0", "batch_split", "diffusion_shuffle", "sequential_shuffle"):
-        params.take(name, only=KNOWN.get(name))  # the recorded numbers of known tokens are drawn with alpha_0; the rest is of other losses
-    params.take("loss_type", only=["elbo", "low_var"])
+    # the recorded numbers of known tokens are drawn with alpha_0; the rest is of other losses
+    for name in ("alpha_0", "batch_split", "diffusion_shuffle", "sequential_shuffle", "loss_type"):
+        params.take(name, only=KNOWN.get(name))
     tokens, logits = case.take("x0"), case.take("raw_logits_sequential_sorted")
     case.take("raw_logits_diffusion_sorted"), flags(case.take("valid_tokens"))
     drawn = case.draws(*["rand", "np_binomial", "rand"] * num)

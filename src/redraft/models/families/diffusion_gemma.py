@@ -135,7 +135,10 @@ class Shape:
         from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
         size = max(self.hidden_size // self.num_heads // 2 * 2, 2)
-        kinds = ["full_attention" if i % 2 or i == self.num_layers - 1 else "sliding_attention" for i in range(self.num_layers)]
+        kinds = [
+            "full_attention" if i % 2 or i == self.num_layers - 1 else "sliding_attention"
+            for i in range(self.num_layers)
+        ]
         config = DiffusionGemmaConfig(
             text_config={
                 "vocab_size": self.vocab_size, "hidden_size": self.hidden_size, "intermediate_size": 2 * self.hidden_size,

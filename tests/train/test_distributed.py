@@ -91,6 +91,7 @@ def test_muon_and_fsdp_do_not_go_together(tmp_path: Path) -> None:
         go(tmp_path / "run", fsdp=True)
 
 
+@pytest.mark.slow
 def test_two_workers_of_ray_train_give_the_same_losses(tmp_path: Path) -> None:
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'redraft[ray]'")

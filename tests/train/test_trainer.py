@@ -256,6 +256,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_with_the_weights_as_they_we
 @pytest.mark.parametrize(
     "adapter", [Adapter("lora", 4), Adapter("boft", 4), Adapter("lora", 2, targets=("q", "v"))], ids=str
 )
+@pytest.mark.filterwarnings("ignore:Failed to load the CUDA", "ignore:Setting boft_n_butterfly_factor")
 def test_adapters_train_alone_and_merge_into_the_model(adapter: Adapter, tmp_path: Path) -> None:
     start = go(tmp_path / "base", steps=2)
     base = redraft.load(start["model"]).backbone.state_dict()

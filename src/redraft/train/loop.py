@@ -23,7 +23,7 @@ from ..core.draws import Keyed, key
 from ..core.errors import BadInput, Stopped
 from ..core.noise import mix
 from ..models.model import Model
-from ..objectives import Canvas, Loss, Mixture, Objective, Summed
+from ..objectives import Canvas, Mixture, Objective, Summed
 from ..recipes import curriculum
 from ..recipes.recipe import Recipe
 from .checkpoint import Checkpoint
@@ -274,6 +274,3 @@ def restore(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
                 f"the checkpoint holds {name}, which this model does not have; resume with the options it had."
             )
         own[name].copy_(value)
-
-
-__all__ = ["Loss", "Run", "networks", "one_forward", "parts", "restore"]

@@ -16,7 +16,7 @@ from ...objectives.learned import TokenPowers, density, first_step, leave_one_ou
 from ...objectives.reached import Discrete
 from ..conform import Mismatch
 from ..conform_train import Rounded, TrainCase
-from ._recorded import losses, rows, traits
+from ._recorded import losses, rows
 
 EPS, FIRST = 1e-4, 1e-3
 ULP = 2.0**-23
@@ -96,7 +96,8 @@ def loss(case: TrainCase) -> dict[str, Tensor | Rounded]:
 
 def learned(case: TrainCase) -> dict[str, Tensor | Rounded]:
     tokens, t, logits = case.take("x"), case.take("t"), case.take("raw_logits")
-    about = traits(case.mask, logits.shape[-1] + 1)
+    if case.mask < logits.shape[-1]:
+        raise Mismatch(f"expected a mask behind the {logits.shape[-1]} tokens, found {case.mask}")
     powers = TokenPowers(logits.shape[-1]).double()
     powers.raw.data = case.take("raw_w").double()
     shape = tokens.shape

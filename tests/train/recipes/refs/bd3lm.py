@@ -34,3 +34,6 @@ def loss(forwards, models):
     one_time_a_block(f, f["block"])
     total, each, _ = summed(f, lambda row, i: 1.0 / f["t"][row, i])
     return total / f["answer"].sum(), each
+
+
+GRAMMAR_STEPS = 700

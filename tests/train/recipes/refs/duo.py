@@ -48,5 +48,5 @@ def loss(forwards, models):
 
 
 STEPS = 360
-GRAMMAR_STEPS = 800
+GRAMMAR_STEPS = 500
 NLL = 1.0

@@ -14,5 +14,5 @@ def loss(forwards, models):
 
 
 STEPS = 450
-GRAMMAR_STEPS = 800
+GRAMMAR_STEPS = 500
 NLL = 1.0

@@ -30,5 +30,5 @@ def loss(forwards, models):
 
 
 STEPS = 300
-GRAMMAR_STEPS = 800
+GRAMMAR_STEPS = 500
 NLL = 1.0

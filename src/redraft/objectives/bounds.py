@@ -24,7 +24,7 @@ def schedule_of(noise: Noise) -> Schedule:
     found = getattr(noise, "schedule", None)
     if found is None:
         raise BadInput(f"expected a noise with a schedule, found {noise!r}; use Absorbing, Uniform or Gaussian.")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def real(logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:

@@ -35,7 +35,8 @@ class Window:
 
     sizes: tuple[int, ...]
 
-    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+    def rates(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        """(B, T) the rates that this policy makes of them."""
         count = canvas.total(canvas.answer.long())
         far = 1 << 30
         first = torch.where(canvas.answer, canvas.place, far)
@@ -44,7 +45,10 @@ class Window:
         index = (draws.document(canvas, "size") * len(self.sizes)).long()
         size = torch.tensor(self.sizes, device=rate.device)[index.clamp_max(len(self.sizes) - 1)]
         inside = (canvas.place >= start) & (canvas.place < start + size)
-        rate = torch.where(inside, rate, (canvas.place >= start + size).to(rate.dtype))
+        return torch.where(inside, rate, (canvas.place >= start + size).to(rate.dtype))
+
+    def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
+        rate = self.rates(canvas, rate, draws)
         return (draws.column(canvas, "mask") < rate) & canvas.answer
 
 
@@ -60,6 +64,8 @@ class AtLeastOne:
 
     def hits(self, canvas: Canvas, rate: Tensor, draws: Draws) -> Tensor:
         hit = self.inner.hits(canvas, rate, draws)
+        narrowed = getattr(self.inner, "rates", None)  # a policy that keeps some columns known says which
+        rate = rate if narrowed is None else narrowed(canvas, rate, draws)
         open_ = canvas.answer & (rate > 0)
         chance = torch.where(open_, draws.column(canvas, "mask"), 2.0)
         group = canvas.document

@@ -18,3 +18,6 @@ def loss(forwards, models):
     assert float(v["sees"][upper].float().mean()) == share if share in (0.0, 1.0) else True
     total, each, count = summed(f, lambda row, i: 1.0 / f["t"][row, i], before(f), subs=False)
     return total / max(count, 1), each if count else torch.full(f["x"].shape, float("nan"))
+
+
+GRAMMAR_STEPS = 1000

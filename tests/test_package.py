@@ -199,3 +199,12 @@ def test_wheel_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
         [home / "bin" / "redraft", "--version"], capture_output=True, text=True, check=True, env=clean
     )
     assert said.stdout == f"redraft {redraft.__version__}\n"
+
+
+def test_the_models_in_the_box_have_a_control_each() -> None:
+    """Three checkpoints of one shape: blocks, full attention, autoregressive; each decodes an addition right."""
+    models = {name: redraft.load(name) for name in ("redraft-tiny", "redraft-tiny-full", "redraft-tiny-ar")}
+    assert len({repr(model.backbone.config) for model in models.values()}) == 1
+    assert [m.traits.attention for m in models.values()] == ["block", "full", "causal"]
+    for model in models.values():
+        assert redraft.generate(model, "314+271=", max_new_tokens=8).text.strip() == "585"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,12 @@ def test_moving_keeps_the_bias_that_orders_experts(tmp_path: Path) -> None:
     for wrong, sentence in (("float16", "hundred times"), (torch.int8, "int8"), ("moon", "moon")):
         with pytest.raises(BadInput, match=sentence):
             model.to(wrong)
+
+
+def test_saved_files_are_readable_as_the_umask_says(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        load("redraft-tiny").save(tmp_path / "copy")
+    finally:
+        os.umask(old)
+    assert {oct(file.stat().st_mode & 0o777) for file in (tmp_path / "copy").iterdir()} == {"0o644"}

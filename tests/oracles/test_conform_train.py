@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ SEED = 5
 # parameters that the reference itself did not read in these cases: changing them changes nothing it recorded
 INERT = {
     ("bd3lm", "training"): lambda p: not p["ignore_bos"],
-    ("bd3lm", "block_size"): lambda p: p["sampling_eps_min"] >= 1,
     ("bd3lm", "resample"): lambda p: p["sampling_eps_max"] == 1.0 and p["sampling_eps_min"] in (0.001, 1.0),
     ("dllm", "block_size"): lambda p: True,
     ("e2d2", "eval_block_size"): lambda p: p["training"],
@@ -39,6 +39,7 @@ INERT = {
     ("esolm", "batch_split"): lambda p: 0 < p["batch_split"] < 1,  # a small batch: the same rows on both sides
     ("esolm", "diffusion_shuffle"): lambda p: p["batch_split"] == 0 or p["num_iw_orders"] > 0,
     ("esolm", "sequential_shuffle"): lambda p: p["batch_split"] == 1 or p["num_iw_orders"] > 0,
+    ("gidd", "clip_noise"): lambda p: p["p_uniform"] > 0.0,  # a floor that is not reached
     ("gidd", "min_loss_weight"): lambda p: p["loss_weighting"] == "none",
     ("gidd", "max_loss_weight"): lambda p: p["loss_weighting"] in ("none", "dynamic"),
     ("md4", "timesteps"): lambda p: p["cont_time"],
@@ -215,6 +216,8 @@ def test_what_is_not_known_fails(case: Path, tmp_path: Path) -> None:
         "family": meta | {"family": "surprise"},
     }
     for name in sorted(set(meta) - TEXT - {"layout", "rng", "note"} - outputs(case)):
+        if (case.parent.name, name) == ("md4", "eps"):  # 1e-4 where it is not recorded
+            continue
         changes[f"without {name}"] = {k: v for k, v in meta.items() if k != name}
     assert [name for name, changed in changes.items() if copy.failure(meta=changed) is None] == []
     if copy.tensors:
@@ -253,6 +256,138 @@ def test_a_changed_parameter_fails(case: Path, tmp_path: Path) -> None:
     assert survivors == []
 
 
+def renamed(copy: Copy, name: str, held: dict[str, Tensor], **meta: Any) -> str | None:
+    """What conform says of the case under another name, with the tensors and entries given."""
+    copy.folder = copy.folder.parent / name
+    copy.folder.mkdir()
+    shapes = {n: [list(t.shape), str(t.dtype).removeprefix("torch.")] for n, t in held.items()}
+    return copy.failure(meta=copy.meta | {"case": name, "variant": name, "tensors": shapes} | meta, tensors=held)
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("mdlm/schedules", "schedules_again"),
+        ("bd3lm/schedules", "schedules_again"),
+        ("e2d2/schedules", "schedules_again"),
+        ("dllm/schedulers", "schedulers_again"),
+        ("llada_sft/d1_eval_t", "d1_eval_t_s3"),
+        ("llada_sft/d1_random_t", "d1_random_t_s3"),
+        ("diffullama/loss_and_anneal_mask", "loss_and_anneal_mask_r.7"),
+        ("masks/e2d2_bd3lm_x0_xt", "e2d2_bd3lm_x0_xt_L9"),
+        ("mdlm/train_s0", "train_s0"),
+        ("bd3lm/train_s0", "train_s0"),
+    ],
+)
+def test_a_variant_is_known_by_its_beginning(kit: Path, case: str, name: str, tmp_path: Path) -> None:
+    copy = Copy(kit / case, tmp_path)
+    shutil.rmtree(copy.folder)
+    shapes = {} if "tensors" in copy.meta else {"tensors": None}
+    assert renamed(copy, name, copy.tensors, **shapes) is None
+
+
+def test_md4_schedules_of_another_eps(kit: Path, tmp_path: Path) -> None:
+    copy = Copy(kit / "md4/schedules", tmp_path)
+    t, eps = torch.linspace(0.05, 0.95, 7, dtype=torch.float64), 1e-3
+    alpha, slope = (1 - 2 * eps) * (1 - t) + eps, (2 * eps - 1) * torch.ones(7, dtype=torch.float64)
+    wide = {"alpha": alpha, "dalpha": slope, "weight": slope / (1 - alpha), "logsnr": (alpha / (1 - alpha)).log()}
+    tensors = {"t": t.float()} | {f"linear_{n}": v.float() for n, v in wide.items()}
+    assert renamed(copy, "schedules_eps", tensors, eps=eps) is None
+    assert copy.failure(meta=copy.meta | {"tensors": None, "eps": 2 * eps}, tensors=tensors) is not None
+
+
+@pytest.mark.parametrize("clip", [10, 12])
+def test_gidd_noise_above_a_floor(kit: Path, tmp_path: Path, clip: int) -> None:
+    copy = Copy(kit / "gidd/schedule_pu0.0_gamma1.0", tmp_path)
+    t, share, mask, vocab = torch.linspace(0.01, 0.99, 9), math.exp(-clip), 3, 9
+    c = 2 * share / (1 - share) * (t * (1 - t)).sqrt()
+    beta = (c / (vocab - 1) / (1 + c))[:, None].repeat(1, vocab)
+    beta[:, mask] = t / (1 + c)
+    scale = torch.tensor(math.log(2 * share / (1 - share)))
+    tensors = {"t": t, "alpha": ((1 - t) / (1 + c))[:, None], "beta_pi": beta, "log_B": scale, "log_gamma": scale * 0}
+    params = {"p_uniform": 0.0, "gamma": 1.0, "clip_noise": clip, "effective_p_uniform": share}
+    assert renamed(copy, "schedule_clip", tensors, mask_id=mask, vocab_size=vocab, params=params) is None
+    wrong = tensors | {"beta_pi": beta * torch.where(torch.arange(vocab) == mask, 1.0, 1.1)}
+    shutil.rmtree(copy.folder)
+    assert renamed(copy, "schedule_clip", wrong, mask_id=mask, vocab_size=vocab, params=params) is not None
+
+
+@pytest.mark.parametrize("entries", [{}, {"p_uniform": 0.4, "gamma": 2.0, "vocab_size": 13}])
+def test_gidd_samples_wherever_the_mask_is(kit: Path, tmp_path: Path, entries: dict[str, float]) -> None:
+    copy = Copy(kit / "gidd/sample_zt", tmp_path)
+    vocab, mask, share, gamma = (
+        int(entries.get("vocab_size", 11)),
+        3,
+        entries.get("p_uniform", 0.2),
+        entries.get("gamma", 1.0),
+    )
+    tokens = torch.arange(4 * 11).view(4, 11) % 11
+    t, draw = torch.tensor([0.1, 0.4, 0.7, 0.9]), torch.rand(4, 11, generator=torch.Generator().manual_seed(SEED))
+    c = (2**gamma * share / (1 - share) * (t * (1 - t)) ** (gamma / 2))[:, None, None]
+    q = (1 - t)[:, None, None] * torch.nn.functional.one_hot(tokens, vocab) + c / (vocab - 1)
+    q[..., mask] = t[:, None] + (1 - t)[:, None] * (tokens == mask)
+    z = (draw[..., None] >= (q / (1 + c)).cumsum(-1)).sum(-1)
+    tensors = {"x0": tokens, "t": t, "draw00_rand": draw, "z_t": z}
+    assert renamed(copy, "sample_zt_s1", tensors, mask_id=mask, **entries) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [("md4/loss_linear_cont", "zt"), ("md4/genmd4_learned", "zt_1"), ("gidd/mdlm_loss", "z_t")],
+)
+def test_a_noised_token_is_the_clean_one_or_the_mask(kit: Path, case: str, name: str, tmp_path: Path) -> None:
+    copy = Copy(kit / case, tmp_path)
+    at = tuple((copy.tensors[name] != copy.meta["mask_id"]).nonzero()[0].tolist())
+    seen = copy.tensors[name].clone()
+    seen[at] = (seen[at] + 1) % copy.meta["mask_id"]
+    assert "or the mask" in str(copy.failure(tensors=copy.tensors | {name: seen}))
+
+
+@pytest.mark.parametrize("case", ["mdlm/subs_continuous", "bd3lm/full", "e2d2/train_b4"])
+def test_marks_of_padding_are_zeros_and_ones(kit: Path, case: str, tmp_path: Path) -> None:
+    copy = Copy(kit / case, tmp_path)
+    marks = copy.tensors["attention_mask"].clone()
+    marks[tuple(marks.nonzero()[0].tolist())] = 7
+    assert copy.failure(tensors=copy.tensors | {"attention_mask": marks}) is not None
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "value"),
+    [
+        ("duo/curriculum_simple_step50", "top_k", -3),
+        ("esolm/iw_orders3", "alpha_0", 7.0),
+        ("esolm/iw_orders3", "batch_split", -2),
+        ("dllm/bd3lm_token_uniform", "block_size", 0),
+        ("bd3lm/block1_eps1", "block_size", 2),
+    ],
+)
+def test_parameters_beside_the_loss_are_possible_ones(
+    kit: Path, case: str, name: str, value: float, tmp_path: Path
+) -> None:
+    copy = Copy(kit / case, tmp_path)
+    assert copy.failure() is None
+    assert copy.failure(meta=copy.meta | {"params": copy.meta["params"] | {name: value}}) is not None
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "at", "factor"),
+    [
+        ("gidd/loss_pu0.0_gamma1.0_none", "elbo_weights", None, 100.0),
+        ("cart/weights", "matrix_p0.8", None, 1.5),
+        ("md4/genmd4_learned", "grad_rloo_mean_wrt_raw_w", 0, 1.0002),
+        ("md4/schedules", "poly2_discrete_T1000_weight", 5, 1.0001),
+    ],
+)
+def test_a_small_number_changed_fails(
+    kit: Path, case: str, name: str, at: int | None, factor: float, tmp_path: Path
+) -> None:
+    copy = Copy(kit / case, tmp_path)
+    value = copy.tensors[name].flatten().clone()
+    i = int(torch.where(value == 0, math.inf, value.abs()).argmin()) if at is None else at
+    value[i] *= factor
+    assert copy.failure(tensors=copy.tensors | {name: value.view(copy.tensors[name].shape)}) is not None
+
+
 @pytest.mark.parametrize("family", ["sdar", "fastdllm_v2"])
 def test_training_values_beside_logits(family: str, tmp_path: Path) -> None:
     """The core cases of logits that also hold masks, noised ids and a loss."""
@@ -275,8 +410,9 @@ def test_training_values_beside_logits(family: str, tmp_path: Path) -> None:
         ([1.0, 100.0], [1.0 + 9e-6, 100.0009], True),
         ([1.0, 100.0], [1.0 + 2e-5, 100.0], False),
         ([100.0], [100.002], False),
-        ([0.0], [9e-7], True),
-        ([0.0], [3e-6], False),
+        ([0.0], [9e-9], True),
+        ([0.0], [3e-8], False),
+        ([4e-8], [6e-8], False),
         ([float("inf"), float("nan")], [float("inf"), float("nan")], True),
         ([float("inf")], [1e30], False),
         ([1.0], [float("nan")], False),

@@ -224,6 +224,21 @@ def test_groups_written_out() -> None:
     assert learned.tolist() == [4, 5, 6, 7] and view.source[0, learned].tolist() == [1, 2, 3, 3]
 
 
+def test_groups_end_with_the_answer() -> None:
+    """Two turns: what of a group lies in the second prompt is masks, and nothing behind it is learned."""
+    tokens = torch.tensor([[3, 4, 5, 6, 7, 8, 9]])
+    there = torch.ones_like(tokens, dtype=torch.bool)
+    answer = torch.tensor([[0, 1, 1, 0, 0, 1, 1]]).bool()
+    canvas = Canvas(tokens, there, answer, ~there, torch.zeros(1, dtype=torch.int64))
+    z = noised(canvas, answer.int().tolist())
+    view = Groups(5).at(canvas, z, z.hit, torch.tensor([[0, 1, 4]]))
+    M = MASK
+    assert view.tokens[0, 7:].tolist() == [3, M, M, M, M, 4, M, M, M, M, 7, M, M, M, M]
+    assert view.learn[0, 7:].int().tolist() == [1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0]
+    assert view.source[0, 7:][view.learn[0, 7:]].tolist() == [1, 2, 2, 5, 6]
+    assert not bool(view.learn[0, :7].any())
+
+
 def test_rows_before() -> None:
     """Which output predicts a column of a shifted model: in the stream, or the clean one at a block's start."""
     canvas = make((0,), (6,))

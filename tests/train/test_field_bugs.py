@@ -238,13 +238,13 @@ def test_ends_are_supervised_as_named_and_never_silently() -> None:
     learned = {}
     for end in ("first", "all", "none"):
         settings = Rows(context=16, end=end)  # type: ignore[arg-type]
-        canvas = canvas_of(rows(documents, settings, special), settings, special)
+        canvas = canvas_of(rows(documents, settings, special), special)
         is_end = canvas.answer & (canvas.tokens == 1)
         learned[end] = is_end.sum(1).tolist()
         assert not bool((canvas.answer & ~canvas.valid).any())
     assert learned == {"first": [1, 1], "all": [7, 1], "none": [0, 0]}
     settings = Rows(context=16, end="first")
-    canvas = canvas_of(rows(documents, settings, special), settings, special)
+    canvas = canvas_of(rows(documents, settings, special), special)
     blocks = (canvas.answer[0] & canvas.valid[0])[4:].any()
     assert not bool(blocks), "a block behind the end has nothing to learn"
 

@@ -53,18 +53,21 @@ def ids(batch: list[list[Document]]) -> list[list[list[int]]]:
     [
         ([5, 6, 7], [5, 6, 7, EOS], Rows(8)),
         ([5, 6, 7], [5, 6, 7, EOS], Rows(8, align=4)),
-        ([5, 6, 7, 8], [5, 6, 7, 8, EOS, EOS, EOS, EOS], Rows(8, align=4)),
-        ([5, 6, 7, 8], [5, 6, 7, 8, EOS, EOS], Rows(6, align=4)),  # not beyond the context
+        ([5, 6, 7, 8], [5, 6, 7, 8, EOS, -MASK, -MASK, -MASK], Rows(8, align=4)),
+        ([5, 6, 7, 8], [5, 6, 7, 8, EOS, -MASK], Rows(6, align=4)),  # not beyond the context
+        ([5, 6, 7, 8], [5, 6, 7, 8, EOS, EOS, EOS, EOS], Rows(8, end="all", align=4)),
+        ([5, 6, 7, EOS], [5, 6, 7, EOS, -MASK, -MASK], Rows(8, align=6)),  # an end of its own
         ([5, 6, 7], [5, 6, 7], Rows(8, end="none")),
-        ([5, 6, 7], [5, 6, 7, EOS], Rows(8, end="all")),  # the rest is the canvas's
+        ([5, 6, 7], [5, 6, 7, EOS], Rows(8, end="all")),  # the widest row
         ([5, 6, 7], [5, 6, 7, EOS, 17, 18, 19, 17], Rows(8, end="rainbow", align=8)),
     ],
 )
 def test_ends_by_hand(tokens: list[int], wanted: list[int], given: Rows) -> None:
+    """Below zero: there and not learned."""
     one = Document(3, tokens, [False] + [True] * (len(tokens) - 1))
     ((made,),) = rows([one], given, SPECIAL)
-    assert made.tokens == wanted
-    assert made.answer == [False] + [True] * (len(wanted) - 1)
+    assert made.tokens == [abs(token) for token in wanted]
+    assert made.answer == [False] + [token > 0 for token in wanted[1:]]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_ends_by_hand(tokens: list[int], wanted: list[int], given: Rows) -> None
 def test_what_is_left_of_a_row_by_hand(end: str, tokens: list[int], answer: str, valid: str) -> None:
     given = Rows(16, end=end)  # type: ignore[arg-type]
     short, long = Document(0, [3, 4], [False, True]), Document(1, [5] * 6, [False] + [True] * 5)
-    made = canvas(rows([short, long], given, SPECIAL), given, SPECIAL)
+    made = canvas(rows([short, long], given, SPECIAL), SPECIAL)
     assert made.tokens[0].tolist() == tokens
     assert made.answer[0].int().tolist() == [int(c) for c in answer]
     assert made.valid[0].int().tolist() == [int(c) for c in valid]
@@ -92,7 +95,7 @@ def test_what_is_left_of_a_row_by_hand(end: str, tokens: list[int], answer: str,
 def test_the_rainbow_goes_on_where_the_filling_stopped() -> None:
     given = Rows(16, end="rainbow", align=4)
     docs = [Document(0, [3, 4], [False, True]), Document(1, [5] * 9, [True] * 9)]
-    made = canvas(rows(docs, given, SPECIAL), given, SPECIAL)
+    made = canvas(rows(docs, given, SPECIAL), SPECIAL)
     assert made.tokens[0].tolist() == [3, 4, EOS, 17, 18, 19, 17, 18, 19, 17, 18, 19]
     assert made.tokens[1].tolist() == [5] * 9 + [EOS, 17, 18]
 
@@ -105,7 +108,7 @@ def test_an_end_of_its_own_is_not_doubled_and_none_follows_what_is_no_answer() -
     infill = document(1, 1, 2, 1)
     open_ = document(2, 1, 2, ended=False)
     assert ids(rows([own, infill, open_], given, SPECIAL)) == [[own.tokens], [infill.tokens], [open_.tokens]]
-    made = canvas([[open_], [document(3, 1, 4)]], Rows(8, end="all"), SPECIAL)
+    made = canvas(rows([open_, document(3, 1, 3)], Rows(8, end="all"), SPECIAL), SPECIAL)
     assert made.valid[0].tolist() == [True, True, True, False, False]  # a text that goes on is followed by nothing
 
 
@@ -148,7 +151,7 @@ def test_first_fit_in_order() -> None:
     docs = [document(n, 1, size - 2) for n, size in enumerate((6, 5, 4, 3, 6))]  # sizes with their ends
     made = rows(docs, Rows(10, pack=True), SPECIAL)
     assert [[d.number for d in row] for row in made] == [[0, 2], [1, 3], [4]]
-    c = canvas(made, Rows(10, pack=True), SPECIAL)
+    c = canvas(made, SPECIAL)
     assert c.sample[0].tolist() == [0] * 6 + [2] * 4
     assert c.place[1].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 0]
     assert c.sample[1].tolist() == [1] * 5 + [3] * 3 + [-1, -1]
@@ -169,6 +172,48 @@ def test_nothing_is_lost_and_no_row_is_too_long(sizes: list[int], context: int, 
     assert all(len(g) <= micro for g in groups) and len(groups) == -(-len(made) // micro)
     widths = [[sum(map(len, r)) for r in g] for g in groups]
     assert all(max(a) <= min(b) for a, b in pairwise(widths))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize("end", ["all", "rainbow"])
+def test_padding_goes_to_the_widest_row_of_the_step(end: str, pack: bool) -> None:
+    """However the rows are split into micro-batches: what a document learns is a function of the step alone."""
+    given = Rows(450, end=end, align=16, num_pads=3, pack=pack)  # type: ignore[arg-type]
+    docs = [Document(n, [3 + n] * size, [False] + [True] * (size - 1)) for n, size in enumerate([10, 400] * 8)]
+    batch = rows(docs, given, SPECIAL)
+    assert {sum(map(len, row)) for row in batch} == ({448} if pack else {416})  # 401 and 11 with their ends
+    found = []
+    for micro in (4, 16):
+        made = [canvas(m, SPECIAL) for m in micro_batches(batch, micro)]
+        learned = {int(n): int((c.answer & (c.sample == n)).sum()) for c in made for n in c.sample.unique()}
+        assert all(bool((c.valid.sum(1) == c.tokens.shape[1]).all()) for c in made)
+        found.append(dict(sorted(learned.items())))
+    assert found[0] == found[1] and len(found[0]) == 16
+    if not pack:
+        assert set(found[0].values()) == {415}
+
+
+@pytest.mark.parametrize("layout", [Full(), TwoStream(BLOCK)], ids=repr)
+def test_the_filling_of_a_block_is_seen_and_not_learned(layout: Layout) -> None:
+    model, docs = backbone(), [document(0, 2, 3), document(1, 1, 4)]
+    found = {}
+    for align in (0, BLOCK):
+        made = canvas(rows(docs, Rows(24, align=align), SPECIAL), SPECIAL)
+        assert int(made.answer.sum()) == 9  # one end each
+        found[align] = (made, objective(layout).loss(model, made, 3, TRAITS).each)
+    (bare, plain), (filled, seen) = found[0], found[BLOCK]
+    assert plain is not None and seen is not None
+    assert filled.valid.sum(1).tolist() == [8, 8] and bare.valid.sum(1).tolist() == [6, 6]
+    assert bool((filled.tokens[:, 6:] == MASK).all()) and bool(seen[:, 6:].isnan().all())
+    assert torch.equal(plain.isnan(), seen[:, :6].isnan())
+    assert not torch.allclose(plain, seen[:, :6], equal_nan=True)  # its attention includes the masks
+
+
+def test_a_document_with_the_mask_token_is_named() -> None:
+    docs = [document(6, 1, 2), Document(7, [3, MASK, 4], [True] * 3, origin="a.jsonl, line 8")]
+    with pytest.raises(BadInput, match=r"document 7 \(a\.jsonl, line 8\) holds the mask token \(id 2\) at place 1"):
+        rows(docs, Rows(8), SPECIAL)
+    assert len(rows(docs, Rows(8), replace(SPECIAL, mask=None))) == 2
 
 
 def test_settings_that_contradict_each_other() -> None:
@@ -208,7 +253,7 @@ MIXED = [document(n, p, a, s) for n, (p, a, s) in enumerate([(3, 5, 0), (1, 9, 0
 @pytest.mark.parametrize("layout", LAYOUTS, ids=repr)
 def test_documents_never_see_each_other(layout: Layout) -> None:
     given = Rows(24, pack=True)
-    packed = canvas(rows(MIXED, given, SPECIAL), given, SPECIAL)
+    packed = canvas(rows(MIXED, given, SPECIAL), SPECIAL)
     assert packed.tokens.shape[0] == 2 and int(packed.num_documents) == 5
     job = objective(layout).prepare(packed, Keyed(3), TRAITS)
     mask, view = job.view.mask(), job.view
@@ -224,15 +269,15 @@ def test_documents_never_see_each_other(layout: Layout) -> None:
 def test_packing_padding_and_batches_do_not_change_a_loss(layout: Layout) -> None:
     model, program = backbone(), objective(layout)
     given = Rows(24, pack=True)
-    packed = canvas(rows(MIXED, given, SPECIAL), given, SPECIAL)
+    packed = canvas(rows(MIXED, given, SPECIAL), SPECIAL)
     with torch.no_grad():
         whole = program.loss(model, packed, 3, TRAITS)
-        together = canvas(rows(MIXED, Rows(24), SPECIAL), Rows(24), SPECIAL)
+        together = canvas(rows(MIXED, Rows(24), SPECIAL), SPECIAL)
         batch = program.loss(model, together, 3, TRAITS)
         assert whole.each is not None and batch.each is not None
         count = 0
         for n, row in enumerate(rows(MIXED, Rows(24), SPECIAL)):
-            alone = program.loss(model, canvas([row], Rows(24), SPECIAL), 3, TRAITS)
+            alone = program.loss(model, canvas([row], SPECIAL), 3, TRAITS)
             assert alone.each is not None
             wanted = alone.each[0]
             at = packed.sample == n

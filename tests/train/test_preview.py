@@ -17,14 +17,13 @@ from redraft.core.traits import Traits
 from redraft.noise.absorbing import Absorbing
 from redraft.noise.uniform import Uniform as UniformNoise
 from redraft.objectives import AtLeastOne, Constant, Full, Mixture, Objective, Summed, TwoStream
-from redraft.recipes.recipe import Rows, known_recipes
+from redraft.recipes.recipe import known_recipes
 from redraft.train.data import PIECE, Document, Special, canvas
 from redraft.train.data.shown import shown
 from redraft.train.options import Options
 from tests.train.small import BLOCK, MASK, backbone
 
 SPECIAL, TRAITS = Special(1, 0, MASK), Traits(mask=MASK, eos=(1,), vocab=20)
-ROWS = Rows(16, pack=True)
 ONE = Document(4, [3, 4, 5, 6, 1], [False, False, True, True, True], origin="a.jsonl, line 9")
 TWO = Document(7 + PIECE, [8, 9, 10], [True, True, False], [False, False, True], "story")
 BATCH = [[ONE, TWO], [Document(5, [11, 12], [False, True])]]
@@ -35,7 +34,7 @@ def letters(ids: object) -> str:
 
 
 def show(program: object, block: int = 0, traits: Traits = TRAITS) -> list[dict[str, object]]:
-    return list(shown(BATCH, program, ROWS, SPECIAL, traits, 3, block, letters))  # type: ignore[arg-type]
+    return list(shown(BATCH, program, SPECIAL, traits, 3, block, letters))  # type: ignore[arg-type]
 
 
 def lines(program: object, block: int = 0, traits: Traits = TRAITS) -> list[str]:
@@ -77,7 +76,7 @@ def test_other_tokens_are_told_from_masks() -> None:
 @pytest.mark.parametrize("layout", [Full(), Full(BLOCK), TwoStream(BLOCK)], ids=repr)
 def test_what_is_shown_is_what_is_trained(layout: Full | TwoStream) -> None:
     program = Objective(Absorbing(), masking=AtLeastOne(), layout=layout)
-    loss = program.loss(backbone(), canvas(BATCH, ROWS, SPECIAL), 3, TRAITS)
+    loss = program.loss(backbone(), canvas(BATCH, SPECIAL), 3, TRAITS)
     assert loss.each is not None
     for row, one in enumerate(show(program)):
         flags = [f for d in one["documents"] for b in d["blocks"] for run in b["runs"] for f in [run["learned"]] * len(run["tokens"])]  # type: ignore[attr-defined]  # fmt: skip

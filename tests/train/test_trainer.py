@@ -297,7 +297,22 @@ def test_adapters_train_alone_and_merge_into_the_model(adapter: Adapter, tmp_pat
         ({"recipe": "redraft_tini"}, "did you mean redraft_tiny"),
         ({"steps": 0}, "--steps should be a whole number above 0"),
         ({"lr": -1.0}, "--lr should be a rate above 0"),
-        ({"ema": 1.0}, "--ema is the decay"),
+        ({"ema": 1.0}, "--ema should be the decay"),
+        ({"seed": 2**63}, "--seed should be a whole number from 0 to 2^63 - 1"),
+        ({"sets": ("steps=0",)}, "--steps should be a whole number above 0"),
+        ({"sets": ("optimiser.lr=-1",)}, "--lr should be a rate above 0"),
+        ({"sets": ("optimiser.clip=-1",)}, "optimiser.clip should be the largest norm"),
+        ({"sets": ("rows.end=sometimes",)}, "rows.end should be one of first, all, none, rainbow, found 'sometimes'"),
+        ({"sets": ("program.programs.0.1.times.low=2.0",)}, "should be times with 0 <= low <= high <= 1"),
+        ({"sets": ("attention=causal",)}, "--set attention would only rename"),
+        ({"sets": ("model.num_heads=5",)}, "should be a multiple of model.num_kv_heads"),
+        ({"sets": ("steps=True",)}, "expects int, found 'True'"),
+        ({"block": 100000}, "blocks of 100000 tokens do not fit into rows of 512"),
+        ({"minutes": 0.0}, "--minutes should be a number of minutes above 0"),
+        ({"save_minutes": float("nan")}, "--save-minutes should be a number of minutes above 0"),
+        ({"save_steps": -1}, "--save-steps should be a whole number"),
+        ({"device": "tpu"}, "--device should be auto, cpu or cuda"),
+        ({"vocab": 20}, "--vocab should be at least 260"),
         ({"sets": ("program.layout.blok=3",)}, "there is no 'layout' here; there is programs"),
         ({"sets": ("optimiser.warmup=soon",)}, "expects int, found 'soon'"),
         ({"sets": ("optimiser",)}, "expects path=value"),
@@ -337,7 +352,31 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
         go(tmp_path / "run", steps=1)
     with pytest.raises(BadInput, match="has seed 0, and this command has 1"):
         go(tmp_path / "run", steps=1, seed=1, resume=True)
+    with pytest.raises(BadInput, match=r"has optimiser.lr \S+, and this command has 0.1;"):
+        go(tmp_path / "run", steps=1, lr=0.1, resume=True)
+    with pytest.raises(BadInput, match="has recipe redraft_tiny, and this command has redraft_tiny_full;"):
+        go(tmp_path / "run", "redraft_tiny_full", steps=1, lr=0.1, resume=True)
+    with pytest.raises(BadInput, match="has micro 3, and this command has 2;"):  # a mixture draws for each micro-batch
+        go(tmp_path / "run", steps=1, micro=2, resume=True)
     assert go(tmp_path / "run", steps=30, resume=True)["step"] == 30  # steps may change, and with them the warm-up
+
+
+def test_a_resumed_run_needs_the_same_data_and_any_micro_batch(tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("\n\n".join(f"the cat number {i} sat on the mat" for i in range(40)))
+    more: dict[str, Any] = {"recipe": "llada", "data": (str(data),), "batch": 4, "sets": ("rows.context=64",)}
+    go(tmp_path / "run", steps=1, micro=4, **more)
+    assert go(tmp_path / "run", steps=2, micro=2, resume=True, **more)["step"] == 2
+    data.write_text(data.read_text().replace("cat number 7", "dog number 7"))
+    with pytest.raises(BadInput, match=r"data.txt is not what the run in .* was begun with"):
+        go(tmp_path / "run", steps=3, resume=True, **more)
+
+
+def test_a_card_has_the_whole_command(tmp_path: Path) -> None:
+    go(tmp_path / "run", steps=1, lr=0.01)
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    words = ("--out run", "--steps 1", "--batch 6", "--micro 3", "--lr 0.01", "--no-bf16", "--set model.hidden_size=16")
+    assert all(word in card for word in words) and "--model run/model" in card
 
 
 def test_a_tokenizer_is_learned_from_the_data(tmp_path: Path) -> None:

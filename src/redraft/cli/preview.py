@@ -77,7 +77,7 @@ def rows_of(options: Any, num: int) -> Iterator[dict[str, Any]]:
         documents = source.read(*recipe.documents(step))
         batch = rows(documents, recipe.rows, special, say)
         for micro in micro_batches(batch, recipe.micro) if batch else ():
-            for one in shown(micro, program, recipe.rows, special, model.traits, recipe.seed, block, decode):
+            for one in shown(micro, program, special, model.traits, recipe.seed, block, decode):
                 if given < num:
                     given += 1
                     yield {"step": step + 1, **one}

@@ -70,7 +70,7 @@ def train(
     preview_png: Annotated[
         Path | None, typer.Option(help="With --preview: draw the rows to this PNG file too.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu keeps off the GPUs there are.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu (keeps off the GPUs there are) or cuda.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of each process on the CPU.")] = None,
     save_minutes: Annotated[float, typer.Option(help="Minutes of training between checkpoints.")] = 5.0,
     save_steps: Annotated[int, typer.Option(help="Steps between checkpoints, beside --save-minutes; 0: none.")] = 0,
@@ -81,10 +81,13 @@ def train(
     json: opt.Json = False,
 ) -> None:
     """Train a recipe, from scratch or from a checkpoint; the model comes to be in OUT/model."""
-    if launcher == "torchrun" and "RANK" not in os.environ:
-        from redraft.train.launch import torchrun
-
-        raise typer.Exit(torchrun(without(sys.argv[1:]), num_processes, threads or 1))
+    one_of("--launcher", launcher, ("none", "torchrun", "ray"))
+    if num_processes < 1:
+        raise BadInput(f"--num-processes should be a whole number above 0, found {num_processes}.")
+    if num_processes > 1 and launcher == "none":
+        raise BadInput(f"--num-processes {num_processes} needs --launcher torchrun (or ray) to start them.")
+    if preview_png is not None and not preview:
+        raise BadInput("--preview-png draws the rows of --preview; give --preview with how many.")
     if threads is not None:
         import torch
 
@@ -96,7 +99,6 @@ def train(
 
     one_of("--adapter", adapter, ("lora", "boft"))
     one_of("--export", export, ("ema", "raw"))
-    one_of("--launcher", launcher, ("none", "torchrun", "ray"))
     kind: Any = adapter
     which: Any = export
     options = Options(
@@ -133,12 +135,21 @@ def train(
 
         show(options, preview, json, preview_png)
         return
+    if launcher == "torchrun" and "RANK" not in os.environ:
+        from redraft.train.launch import torchrun
+        from redraft.train.options import configure
+
+        configure(options)  # a wrong option is said here, once
+        raise typer.Exit(torchrun(without(sys.argv[1:]), num_processes, threads or 1))
     first = os.environ.get("RANK", "0") == "0"
+    if fsdp and launcher != "ray" and os.environ.get("WORLD_SIZE", "1") == "1":
+        output.note("--fsdp splits weights over processes, and there is one; training as without it.")
     try:
         result = on_ray(options, num_processes) if launcher == "ray" else plain(options)
     except RedraftError:
         if first:
             raise
+        time.sleep(2.0)  # torchrun ends all processes with the first that leaves, and the main one has yet to say why
         raise typer.Exit(1) from None
     if not first:
         return

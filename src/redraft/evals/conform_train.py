@@ -5,7 +5,7 @@ says in `train(case)` which of our parts stand for the reference's names: it tak
 recorded tensor and every entry of meta.json is either taken or given, nothing else; what is given is compared:
 
     integers and booleans   equal
-    floats                  |found - recorded| <= 1e-5 |recorded| + 1e-6 (what a checkpoint computed: + 1e-4); inf and nan
+    floats                  |found - recorded| <= 1e-5 |recorded| + 1e-8 (what a checkpoint computed: + 1e-4); inf and nan
                             only where recorded
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from .conform import Case, Mismatch, Params
 
 KINDS = ("loss", "schedule", "mask", "likelihood", "kernel")
-RTOL, ATOL, ATOL_MODEL = 1e-5, 1e-6, 1e-4
+RTOL, ATOL, ATOL_MODEL = 1e-5, 1e-8, 1e-4
 TEXT = {"family", "case", "variant", "kind", "reference", "versions", "note", "params", "tensors", "draw_order"}
 DRAW = re.compile(r"draw\d\d_(np_binomial|rand|randint|randn|bernoulli|randperm)(_like)?")
 
@@ -74,6 +74,10 @@ class TrainCase:
             raise Mismatch(f"expected an entry {name} in meta.json, found none")
         self.entries.add(name)
         return self.case.meta.get(name, default)
+
+    def setting(self, name: str, default: Any) -> Any:
+        """A number that stands among the parameters, beside them, or nowhere."""
+        return self.params.take(name) if name in self.params.left else self.entry(name, default)
 
     @property
     def mask(self) -> int:

@@ -67,6 +67,9 @@ class Adaptation:
         if self.mask is None:
             return f"no mask token; {rows}; {ends}{pads}"
         name = f"{self.text} = " if self.text else ""
+        if self.chosen in ("new", "padded") and self.text:
+            why = f"{WAYS[self.chosen]}; row: {self.init}"
+            return f"mask: new token {self.text!r} = {self.mask} ({why}); {rows}; {ends}{pads}"
         return f"mask token {name}{self.mask} ({WAYS[self.chosen]}; row: {self.init}); {rows}; {ends}{pads}"
 
 

@@ -156,6 +156,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
         try:
             yield room
             room.chmod(0o777 & ~_umask())
+            for file in room.iterdir():  # safetensors makes its files readable by their owner only
+                if file.is_file():
+                    file.chmod(0o666 & ~_umask())
             if path.exists():
                 os.replace(path, old)
             os.replace(room, path)

@@ -85,9 +85,6 @@ class Hybrid:
         return mask_or_token(canvas, tokens, hit, share, draws, traits)
 
 
-E20 = math.exp(-20.0)  # the reference's floor
-
-
 @dataclass(frozen=True)
 class TwoRates:
     """Tokens become the mask at rate 1 - gamma and any token but the mask at rate gamma of one process (HDLM's

@@ -16,6 +16,7 @@ from ..ops.tiles import tiled
 from .canvas import Canvas, Noised
 from .layouts import Full
 from .objective import Job, Loss, Models, Objective
+from .readings import CrossEntropy
 from .sink import extended
 from .view import View
 
@@ -71,14 +72,17 @@ class MaskAgnostic:
             losses.append(self.objective.losses(models, one, own, hidden))
             reading = one.readings[0]
             seen.append(hidden[reading.row, reading.at])
-        mask, width = mask_of(job.first.traits), seen[0].shape[1]
+        width, term = seen[0].shape[1], self.objective.term
+        answered = isinstance(term, CrossEntropy) and not term.subs  # the mask is among the answers
+        unlikely = [] if answered else [mask_of(job.first.traits)]
 
         def distance(part: Tensor, rows: slice) -> Tensor:
-            gone = torch.tensor([mask], device=part.device)
+            gone = torch.tensor(unlikely, dtype=torch.int64, device=part.device)
             p, q = (
                 model.head(half).float().index_fill(1, gone, float("-inf")).softmax(-1) for half in part.split(width, 1)
             )
-            return 0.5 * (p - q).abs().sum(-1)
+            found: Tensor = 0.5 * (p - q).abs().sum(-1)
+            return found
 
         both = torch.cat(seen, 1)
         params = [model.head_weight, *([] if model.head_bias is None else [model.head_bias])]

@@ -24,6 +24,9 @@ class Groups:
 
     repeat   how often an answer column is predicted, about: repeat * answers / size groups a document, at drawn places
     causal   a group's columns see those before them in the group, not those behind
+
+    A group learns up to where the answer ends (SDLM stops at the end token). What of it lies behind, in the next turn's
+    prompt, a known suffix or nowhere, is masks, as when decoding.
     """
 
     size: int
@@ -56,10 +59,12 @@ class Groups:
         def inside(column: Tensor) -> Tensor:
             return real & (column <= last) & (document.gather(1, column.clamp_max(last)) == own)
 
-        # places behind the document's end hold what the last one inside it does: a mask
-        shown = start
-        for k in range(1, self.size):
-            shown = torch.where((step >= k) & inside(start + k), start + k, shown)
+        # places behind the answer's end hold what the last one inside it does: a mask
+        shown, open_, kept = start, real, torch.zeros_like(real)
+        for k in range(1, self.size + 1):
+            open_ = open_ & inside(start + k) & canvas.answer.gather(1, (start + k).clamp_max(last))
+            shown = torch.where((step >= k) & open_, start + k, shown)
+            kept = kept | ((step == k - 1) & open_)
         target = (start + step + 1).clamp_max(last)
         masked = noised.tokens.gather(1, torch.maximum(shown, (start + 1).clamp_max(last)))
         tokens = torch.where(step == 0, canvas.tokens.gather(1, start), masked)
@@ -69,7 +74,7 @@ class Groups:
             tokens=torch.cat((canvas.tokens, tokens), 1),
             pos=torch.cat((place, place.gather(1, start) + step), 1),
             source=torch.cat((column, target), 1),
-            learn=torch.cat((torch.zeros_like(learn), inside(start + step + 1) & learn.gather(1, target)), 1),
+            learn=torch.cat((torch.zeros_like(learn), kept & learn.gather(1, target)), 1),
             before=torch.cat((none, torch.full_like(start, -1)), 1),
             stream=torch.cat((torch.full_like(place, CLEAN), torch.full_like(start, NOISED)), 1),
             rank=torch.cat((torch.where(canvas.valid, place, NEVER), torch.full_like(start, NEVER)), 1),

@@ -1,7 +1,7 @@
 """Fast-dLLM v2: two streams in blocks of 32, every row with a mask and with its complement, shifted predictions.
 
 One time a block; mean cross entropy over the masked tokens of both copies. A block's first token is predicted, as in
-the authors' code, by the noised row before it, which belongs to the block before.
+the authors' code, by the noised row before it, which belongs to the block before. Answers are filled up to whole blocks with masks that have no loss.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Warm-up, stable, decay of the block size: 1, 4, 32, 64, ..., everything, ..., 64, 32. In between nothing is clean but the
 prompt (one stream). Rates of 0.3 to 0.8 a document, each row with its mask and the complement, mean cross entropy of
 masked tokens, aligned; at the end the confidence loss (CAP) makes right predictions certain.
+
+The end tokens behind an answer are learned, as the authors' trainer (dFactory) does it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,6 @@ RECIPE = Recipe(
     ),
     needs=("mask",),
     decodes_with="llada2",
-    rows=Rows(pack=True, align=BLOCK),
+    rows=Rows(pack=True, end="all", align=BLOCK),
     optimiser=Optimiser(lr=1e-5, weight_decay=0.1),
 )

@@ -1,5 +1,5 @@
-"""mix_scale, of Diffusion in Diffusion: every batch draws its block size, from small ones to the whole canvas, so that one
-network drafts in blocks and refines the whole. The shares are ours."""
+"""mix_scale, of Diffusion in Diffusion: every micro-batch draws its block size, from small ones to the whole canvas, so that
+one network drafts in blocks and refines the whole. The shares are ours."""
 
 from __future__ import annotations
 

@@ -35,9 +35,10 @@ class Rows:
 
     context  longest row in tokens            pack   several documents a row, which never see each other
     end      how the end of an answer is supervised: "first" one end token is learned and the padding behind it is not
-             there; "all" the padding up to the row's end is end tokens, all learned; "none" no end token is learned;
-             "rainbow" the padding cycles through `num_pads` tokens of its own (Rainbow Padding, arXiv:2510.03680)
-    align    answers are filled up with end tokens to a multiple of `align` places (block models); 0: not
+             there; "all" the padding up to the widest row of the step is end tokens, all learned; "none" no end token is
+             learned; "rainbow" as "all", with `num_pads` tokens of its own in a circle (arXiv:2510.03680)
+    align    answers are filled up to a multiple of `align` places (block models), with learned tokens where end is "all" or
+             "rainbow", else with masks that are seen and not learned; 0: not
     long     documents longer than the context: "split", "truncate" or "error"
     """
 

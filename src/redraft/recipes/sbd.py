@@ -1,5 +1,6 @@
 """SBD, set block decoding: one model learns the next token on a causal clean stream and, on a noised copy, masked tokens
-of a block of random size that is bidirectional inside, aligned; both losses added. Every batch draws one size. Decoded as
+of a block of random size that is bidirectional inside, aligned; both losses added. Every micro-batch draws one
+size. Decoded as
 the paper does it, by sets of bounded entropy."""
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """SDAR: an autoregressive checkpoint becomes a block diffusion model with BD3-LM's two streams, aligned.
 
-One time a document, weight 1/t, small blocks (4); larger blocks come in fine-tuning (`tdar`).
+One time a document, weight 1/t, small blocks (4); larger blocks come in fine-tuning (`tdar`). One end token is learned;
+what fills its block is not (the sources do not say).
 """
 
 from __future__ import annotations

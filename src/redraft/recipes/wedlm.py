@@ -2,7 +2,7 @@
 ones last, at their own positions; the clean stream is causal and learns the next token.
 
 Exact mask counts round(rate x n) in each block; (L_m + L_ar) / 2, L_m the mean of aligned cross entropies weighted by
-1/rate.
+1/rate. The eight repeated end tokens that its authors put behind every answer and learn are left out: one is learned.
 """
 
 from __future__ import annotations

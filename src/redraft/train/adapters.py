@@ -53,7 +53,13 @@ def inject(model: Model, adapter: Adapter, seed: int) -> None:
     if adapter.rank < 1:
         raise BadInput(f"rank should be a whole number above 0, found {adapter.rank}.")
     if adapter.kind == "boft":
-        odd = sorted(n for n in names if not isinstance(found[n], nn.Linear) or found[n].in_features % adapter.rank)
+        turned = next((n for n in names if not isinstance(found[n], nn.Linear)), None)
+        if turned is not None:
+            raise BadInput(
+                f"PEFT's BOFT adapts linear layers, and {turned} of {model.name} is a {type(found[turned]).__name__}; take "
+                "--adapter lora, which adapts both."
+            )
+        odd = sorted(n for n in names if found[n].in_features % adapter.rank)
         if odd:
             raise BadInput(
                 f"BOFT's blocks of {adapter.rank} should divide the inputs of every linear matrix it turns, and "
@@ -66,7 +72,13 @@ def inject(model: Model, adapter: Adapter, seed: int) -> None:
             boft_n_butterfly_factor=adapter.factors,
         )
     else:
-        config = LoraConfig(target_modules=names, r=adapter.rank, lora_alpha=adapter.alpha or 2 * adapter.rank)
+        turned = any(not isinstance(found[n], nn.Linear) for n in names)  # Conv1D holds its matrix (in, out)
+        config = LoraConfig(
+            target_modules=names,
+            r=adapter.rank,
+            lora_alpha=adapter.alpha or 2 * adapter.rank,
+            fan_in_fan_out=turned,
+        )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # BOFT without its CUDA extension warns once a layer
         torch.manual_seed(seed)

@@ -7,11 +7,13 @@ The manifest holds every file's size and SHA-256, so a torn or altered file is f
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,10 @@ def write(out: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], sta
         _sync(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(room, ignore_errors=True)
+        then = f"from {steps(out)[-1].name}, the last one there" if steps(out) else "from step 0, none is there yet"
         raise Stopped(
             f"the checkpoint of step {step} could not be written to {root} ({reason(error)}); free some space and go on "
-            "with --resume from the last one there."
+            f"with --resume, {then}."
         ) from error
     every = steps(out)
     here = every.index(folder)
@@ -110,6 +113,21 @@ def damage(folder: Path) -> str | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     return None if STATE in files else f"it has no {STATE}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Stopped, with the path and what to do, where the file system refuses what is written inside."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = not isinstance(error, OSError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        do = (
+            "the disk is full or a quota is reached: free some space and go on with --resume"
+            if full
+            else ("choose another --out or make it writable")
+        )
+        raise Stopped(f"{path} could not be written ({reason(error)}); {do}.") from error
 
 
 def reason(error: BaseException) -> str:

@@ -14,13 +14,29 @@ from typing import Any
 from ..core.errors import BadInput, RedraftError, Stopped
 from .options import RESULT, Options, configure
 
+# torchrun, but for its report of a failed process: that process has said in one sentence what was wrong
+LAUNCH = """
+import logging, sys
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import parse_args, run
+logging.disable(logging.ERROR)
+try:
+    run(parse_args(sys.argv[1:]))
+except ChildFailedError as error:
+    code = error.get_first_failure()[1].exitcode
+    if code < 0:
+        sys.stderr.write(f"redraft: a process was ended by signal {-code}; go on with --resume.\\n")
+    sys.exit(code if code > 0 else 1)
+"""
+
 
 def torchrun(arguments: list[str], num: int, threads: int) -> int:
     """Run `redraft ARGUMENTS` in `num` processes of this machine; the exit code."""
     if num < 1:
         raise BadInput(f"--num-processes should be a whole number above 0, found {num}.")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num}"]
+    command = [sys.executable, "-c", LAUNCH, "--standalone", f"--nproc-per-node={num}"]
     room = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    room.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     return subprocess.run([*command, "-m", "redraft", *arguments], env=room, check=False).returncode
 
 

@@ -102,7 +102,7 @@ class Run:
         return micro_batches(batch, self.recipe.micro), {d.number: d.task for d in documents}
 
     def canvas(self, micro: Sequence[Row]) -> Canvas:
-        made = canvas(micro, self.recipe.rows, self.special)
+        made = canvas(micro, self.special)
         return Canvas(*(getattr(made, f.name).to(self.processes.device) for f in dataclasses.fields(made)))
 
     def advance(self, progress: float) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Processes:
             raise BadInput(
                 "training runs on Accelerate, which is not installed; pip install 'redraft[train]'."
             ) from None
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BadInput("--device cuda asks for a GPU, and torch finds none; leave it out to train on the CPU.")
         # one process a device; on the CPU gloo carries the sums
         cpu = device == "cpu" or not torch.cuda.is_available()
         if cpu:

@@ -24,7 +24,7 @@ from .card import export
 from .data import Few, Source, Special, TaskSource, open_source, reading, tasks
 from .data.tasks import read_stories
 from .loop import Run
-from .options import RESULT, Options, claim, configure, facts
+from .options import RESULT, Options, any_micro, claim, configure, facts
 from .processes import Processes
 from .start import BOX, adapted, check, scratch, special_of
 from .telemetry import Log, plot
@@ -54,8 +54,8 @@ def train(options: Options, say: Say = print, show: Show = lambda line: None) ->
             f"recipe {recipe.name} has no generated data of its own; give --data with a text, jsonl or parquet file, or a "
             "hub id."
         )
-    own = facts(recipe, options)
-    processes.first(lambda: claim(options.out, own, options.resume))
+    free = ("micro",) if any_micro(recipe.program) else ()
+    processes.first(lambda: claim(options.out, facts(recipe, options), options.resume, free))
     if options.vocab:
         processes.first(lambda: learn_tokenizer(recipe, options))
     model = begin(recipe, options, told)
@@ -87,7 +87,8 @@ def train(options: Options, say: Say = print, show: Show = lambda line: None) ->
 
         processes.first(write)
     if processes.main:
-        (options.out / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+        with checkpoint.writing(options.out / RESULT):
+            (options.out / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
     processes.close()
     return result
 

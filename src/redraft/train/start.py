@@ -21,6 +21,7 @@ from ..models.families import mdlm, redraft
 from ..models.load import load
 from ..models.model import Model
 from ..models.text import Text
+from ..models.vocabulary import CALLED_MASK, RESERVED
 from ..objectives import Objective
 from ..objectives.validity import check as check_sense
 from ..recipes.recipe import Recipe
@@ -66,15 +67,23 @@ def scratch(recipe: Recipe, tokenizer: Tokenizer) -> Model:
     shapes = dataclasses.replace(recipe.model, vocab_size=vocab)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        if isinstance(shapes, BackboneConfig):
-            backbone: nn.Module = Backbone(shapes)
-            initialise(backbone, recipe.seed)
-            return Model(backbone, traits, "redraft", redraft.describe(shapes, traits), text, recipe.name)
-        if isinstance(shapes, DiTConfig):
-            return Model(DiT(shapes), traits, "mdlm", mdlm.describe(shapes, traits), text, recipe.name)
-        if hasattr(shapes, "build"):  # the shapes of a family with classes of its own
-            backbone = shapes.build()
-            return Model(backbone, traits, shapes.family, shapes.describe(backbone, traits), text, recipe.name)
+        try:
+            if isinstance(shapes, BackboneConfig):
+                backbone: nn.Module = Backbone(shapes)
+                initialise(backbone, recipe.seed)
+                return Model(backbone, traits, "redraft", redraft.describe(shapes, traits), text, recipe.name)
+            if isinstance(shapes, DiTConfig):
+                return Model(DiT(shapes), traits, "mdlm", mdlm.describe(shapes, traits), text, recipe.name)
+            if hasattr(shapes, "build"):  # the shapes of a family with classes of its own
+                backbone = shapes.build()
+                return Model(backbone, traits, shapes.family, shapes.describe(backbone, traits), text, recipe.name)
+        except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError, MemoryError) as error:
+            if isinstance(error, BadInput):
+                raise
+            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadInput(
+                f"a model of these sizes cannot be built ({why}); look at the --set model.* given."
+            ) from error
     raise BadInput(f"recipe {recipe.name} should have a BackboneConfig or a DiTConfig as its model, found {shapes!r}.")
 
 
@@ -86,6 +95,8 @@ def adapted(recipe: Recipe, init: str, mask: str | None, say: Callable[[str], No
     """A checkpoint with the mask token and traits that the recipe trains; `say` hears how it got them."""
     named: str | int | None = int(mask) if mask is not None and mask.isdecimal() else mask
     model = load(init)
+    if named is not None:
+        spare(model, named)
     model = adapt(
         model,
         mask=named,
@@ -101,6 +112,21 @@ def adapted(recipe: Recipe, init: str, mask: str | None, say: Callable[[str], No
         model = dataclasses.replace(model, traits=traits)
     say(f"{init}: {adaptation(model)}")
     return model
+
+
+def spare(model: Model, named: str | int) -> None:
+    """BadInput for a mask token that texts use: its row would be lost."""
+    if model.tokenizer is None:
+        return
+    backend = model.tokenizer.backend
+    text = backend.id_to_token(named) if isinstance(named, int) else named
+    one = backend.token_to_id(text) if text is not None else None
+    ordinary = one is not None and text in backend.get_vocab(False) and one not in backend.get_added_tokens_decoder()
+    if ordinary and one != model.traits.mask and text not in CALLED_MASK and not RESERVED.fullmatch(text or ""):
+        raise BadInput(
+            f"--mask {named} is {text!r}, an ordinary token whose row would be lost; name a reserved token or a new text "
+            "such as '<|mask|>', or leave --mask out."
+        )
 
 
 def special_of(model: Model, recipe: Recipe) -> Special:

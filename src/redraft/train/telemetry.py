@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.errors import Stopped
 from ..objectives import Canvas, Loss, Noised
-from .checkpoint import reason
+from .checkpoint import writing
 from .data import PIECE
 
 TIMES, PLACES = 10, 8  # buckets
@@ -115,11 +114,9 @@ class Log:
 
     def __init__(self, out: Path, step: int, say: Callable[[str], None], board: bool, wandb: bool, name: str) -> None:
         self.path, self.writer, self.wandb = out / LOG, None, None
-        _cut(self.path, step)
-        try:
+        with writing(self.path):
+            _cut(self.path, step)
             self.file = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise Stopped(f"{self.path} cannot be written ({reason(error)}); choose another --out.") from error
         if board:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -137,16 +134,12 @@ class Log:
     def write(self, line: Mapping[str, Any]) -> None:
         """One step. Stopped where the disk is full."""
         flat = dict(scalars(line))
-        try:
+        with writing(self.path):
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()
             if self.writer is not None:
                 for name, value in flat.items():
                     self.writer.add_scalar(name, value, int(line["step"]))
-        except OSError as error:
-            raise Stopped(
-                f"{self.path} could not be written ({reason(error)}); free some space and go on with --resume."
-            ) from error
         if self.wandb is not None:
             self.wandb.log(flat, step=int(line["step"]))
 
@@ -195,6 +188,7 @@ def plot(out: Path, name: str) -> Path | None:
     """Loss, rate and the curriculum's numbers over the run as curves.png; None where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return None
     found = lines(out / LOG)
@@ -210,5 +204,6 @@ def plot(out: Path, name: str) -> Path | None:
         axis.set_ylabel(label, fontsize=8)
     axes[0].set_title(name)
     axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(out / PLOT, dpi=110)
     return out / PLOT

@@ -16,6 +16,7 @@ from ...models.backbone import dense
 from ...objectives import Canvas, Layout, Noised, Objective, View
 from ...objectives.objective import read
 from ..conform import Mismatch
+from ..conform_train import TrainCase
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,22 @@ def flags(value: Tensor) -> Tensor:
     if not bool(((value == 0) | (value == 1)).all()):
         raise BadInput("expected a recorded mask of zeros and ones, found other numbers.")
     return value == 1
+
+
+def clean_or_mask(name: str, seen: Tensor, clean: Tensor, mask: int) -> None:
+    """Mismatch where a token noised to the mask or not at all is something else."""
+    wrong = ((seen != clean) & (seen != mask)).nonzero()
+    if len(wrong):
+        at = tuple(wrong[0].tolist())
+        raise Mismatch(f"{name}{list(at)}: expected {int(clean[at])} or the mask {mask}, found {int(seen[at])}")
+
+
+def whole(case: TrainCase, name: str) -> int:
+    """A parameter that is a whole number from 1."""
+    value = case.params.take(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Mismatch(f"{name}: expected a whole number from 1, found {value!r}")
+    return value
 
 
 def as_uniform(numbers: Tensor, size: int) -> Tensor:

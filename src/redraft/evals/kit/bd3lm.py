@@ -27,15 +27,20 @@ from ...objectives.resampled import Resampled
 from ...objectives.reweight import Damped
 from ..conform import Mismatch
 from ..conform_train import TrainCase, seeded
-from ._recorded import RecordedDraws, answer, limited, losses, plain, rows, traits, view
+from ._recorded import RecordedDraws, answer, flags, limited, losses, plain, rows, traits, view
 from .masks import each, two_stream
 
 EPS = 1e-3
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
-    special = {"masks": masks, "schedules": schedules, "strata_bias": strata, "train": network}
-    return special[case.variant](case) if case.variant in special else loss(case)
+    if case.has("raw_logits"):
+        return loss(case)
+    kinds = {"masks": masks, "schedules": schedules, "strata_bias": strata, "train": network}
+    for name, kind in kinds.items():
+        if case.variant.startswith(name):
+            return kind(case)
+    raise Mismatch(f"variant {case.variant!r} is not known here (known: a loss, {', '.join(kinds)})")
 
 
 def masks(case: TrainCase) -> dict[str, Tensor]:
@@ -90,10 +95,12 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
     ignore_bos, training = params.take("ignore_bos", only=[True, False]), params.take("training", only=[True, False])
     mdlm_scale = params.take("mdlm_loss_scale", False, only=[True, False])
     case.entry("draw_order", "")
-    tokens, logits, valid = case.take("x0"), case.take("raw_logits"), case.take("attention_mask") > 0
+    tokens, logits, valid = case.take("x0"), case.take("raw_logits"), flags(case.take("attention_mask"))
     about = traits(case.mask, logits.shape[-1])
     batch, length = tokens.shape
     first, second, *more = case.draws()
+    if first.shape != (batch, length // block) or length % block:
+        raise Mismatch(f"expected a first draw ({batch}, {length}/{block}), found {tuple(first.shape)}")
     number = {f"mask.{i + 1}": draw for i, draw in enumerate(more)}
     draws = RecordedDraws({"time": first, "mask": second, **number})
     ours = objective(block, batch, length, low, high, resample, EPS if mdlm_scale else 0.0)

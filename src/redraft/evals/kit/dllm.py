@@ -27,7 +27,7 @@ from ...objectives import (
 from ...objectives.reweight import Cart, Damped
 from ..conform import Mismatch
 from ..conform_train import TrainCase
-from ._recorded import RecordedDraws, losses, rows, traits, view
+from ._recorded import RecordedDraws, losses, rows, traits, view, whole
 
 SCHEDULES: dict[str, Schedule] = {"linear": Linear(), "cosine": Cosine()}
 NORMALISERS: dict[str, Normaliser] = {
@@ -38,7 +38,7 @@ NORMALISERS: dict[str, Normaliser] = {
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
-    return schedulers(case) if case.variant == "schedulers" else loss(case)
+    return loss(case) if case.has("raw_logits") else schedulers(case)
 
 
 def schedulers(case: TrainCase) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
     weight = weighting(params.take("loss_weight_type"))
     shift = params.take("right_shift_logits", only=[True, False])
     schedule = SCHEDULES[params.take("scheduler", "linear", only=list(SCHEDULES))]
-    block, eps = int(params.take("block_size")), float(params.take("time_epsilon"))
+    block, eps = whole(case, "block_size"), float(params.take("time_epsilon"))
     file = str(case.case.meta["reference"]["file"])
     if file not in ("dllm/core/trainers/mdlm.py", "dllm/core/trainers/bd3lm.py"):
         raise Mismatch(f"file {file!r} is not known here (known: dllm/core/trainers/mdlm.py, bd3lm.py)")
@@ -72,6 +72,8 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
     answer = labels != -100
     if not torch.equal(tokens[answer], labels[answer]):
         raise Mismatch("labels differ from input_ids where they are learned")
+    if file.endswith("bd3lm.py") and block > tokens.shape[1]:
+        raise Mismatch(f"block_size: expected up to {tokens.shape[1]}, the length, found {block}")
     about = traits(case.mask, logits.shape[-1])
     first, second = case.draws("rand", "rand")
     draws = RecordedDraws({"time": first, "mask": second})

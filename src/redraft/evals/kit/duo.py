@@ -19,7 +19,7 @@ from ...objectives.bounds import UniformBound, uniform_bound
 from ...objectives.relaxed import Relaxed
 from ..conform import Mismatch
 from ..conform_train import TrainCase
-from ._recorded import RecordedDraws, as_uniform, flags, losses, rows, traits
+from ._recorded import RecordedDraws, as_uniform, flags, losses, rows, traits, whole
 
 EPS = 1e-3
 RANGES = {"curric": (-3.5, -1.75), "distill": (-4.0, -1.0)}  # gammas of the curriculum and of the distillation
@@ -206,7 +206,7 @@ def curriculum(case: TrainCase) -> dict[str, Tensor]:
     replicas = Relaxed(first + share * (last - first) if step < end else -10.0)
     if abs(10.0**-replicas.log10_tau / float(params.take("inverse_tau")) - 1.0) > 1e-6:
         raise Mismatch(f"inverse_tau is not that of step {step}: found {10.0**-replicas.log10_tau}")
-    params.take("top_k")  # of the other, approximate mode
+    whole(case, "top_k")  # of the other, approximate mode
     time, gauss = case.draws("rand", "randn")
     times = Stratified(len(tokens), low=EPS, permuted=False).draw(rows(tokens), RecordedDraws({"time": time}))
     w = noise.mixed(tokens, times, gauss)

@@ -16,13 +16,13 @@ from ...objectives.terms import subs
 from ...objectives.view import CLEAN
 from ..conform import Mismatch
 from ..conform_train import TrainCase
-from ._recorded import RecordedDraws, limited, losses, rows, traits, view
+from ._recorded import RecordedDraws, flags, limited, losses, rows, traits, view
 
 LOW = -1e12  # what the reference writes for minus infinity
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
-    return schedules(case) if case.variant == "schedules" else loss(case)
+    return loss(case) if case.has("raw_logits") else schedules(case)
 
 
 def schedules(case: TrainCase) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
     context = int(params.take("context"))
     case.entry("draw_order", "")
     tokens, logits = case.take("input_ids"), case.take("raw_logits")
-    valid, prompt = case.take("attention_mask") > 0, case.take("context_mask") > 0
+    valid, prompt = flags(case.take("attention_mask")), flags(case.take("context_mask"))
     if int(prompt.sum(1).max()) != context:
         raise Mismatch(f"context_mask has up to {int(prompt.sum(1).max())} columns where params.context is {context}")
     block = trained if training else evaluated

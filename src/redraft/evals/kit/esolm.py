@@ -54,6 +54,14 @@ def masks(case: TrainCase) -> dict[str, Tensor]:
     return out
 
 
+def share(case: TrainCase, name: str) -> float:
+    """A parameter from 0 to 1."""
+    value = float(case.params.take(name, float("nan")))
+    if not 0.0 <= value <= 1.0:
+        raise Mismatch(f"{name}: expected a share from 0 to 1, found {value}")
+    return value
+
+
 class Sequential:
     """The part whose masked tokens are written from left to right, or in a given order."""
 
@@ -76,7 +84,7 @@ class Sequential:
 
 def loss(case: TrainCase) -> dict[str, Tensor]:
     params = case.params
-    alpha, split = float(params.take("alpha_0")), float(params.take("batch_split"))
+    alpha, split = share(case, "alpha_0"), share(case, "batch_split")
     mixed = params.take("diffusion_shuffle", only=[True, False])
     ahead = params.take("sequential_shuffle", only=[True, False])
     plain = params.take("loss_type", only=["elbo", "low_var"]) == "low_var"
@@ -125,8 +133,9 @@ def weighted_orders(case: TrainCase, num: int) -> dict[str, Tensor]:
     """The likelihood by importance-weighted orders: padding counts, and one order serves all rows."""
     params = case.params
     # the recorded numbers of known tokens are drawn with alpha_0; the rest is of other losses
-    for name in ("alpha_0", "batch_split", "diffusion_shuffle", "sequential_shuffle", "loss_type"):
-        params.take(name, only=KNOWN.get(name))
+    for name in ("diffusion_shuffle", "sequential_shuffle", "loss_type"):
+        params.take(name, only=KNOWN[name])
+    share(case, "alpha_0"), share(case, "batch_split")
     tokens, logits = case.take("x0"), case.take("raw_logits_sequential_sorted")
     case.take("raw_logits_diffusion_sorted"), flags(case.take("valid_tokens"))
     drawn = case.draws(*["rand", "np_binomial", "rand"] * num)

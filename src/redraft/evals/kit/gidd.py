@@ -9,43 +9,64 @@ import torch
 from torch import Tensor
 
 from ...noise.absorbing import Absorbing
-from ...noise.hybrid import E20, Hybrid
+from ...noise.hybrid import Hybrid
 from ...noise.schedules import Linear
 from ...objectives import Bound, CrossEntropy, Noised, Objective, PerToken, Targets
 from ...objectives.bounds import HybridBound
 from ...objectives.steps import Lattice
 from ..conform import Mismatch
 from ..conform_train import TrainCase
-from ._recorded import RecordedDraws, flags, losses, rows, traits
+from ._recorded import RecordedDraws, clean_or_mask, flags, losses, rows, traits
 
 EPS = 1e-4
+CLIP = 20.0  # the reference keeps p_uniform above e to the minus this
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
     if case.variant.startswith("schedule"):
         return schedule(case)
     if case.variant.startswith("sample_t"):
-        times = Lattice(int(case.tensors["t"].shape[0]), EPS, 1.0 - EPS)
+        eps = float(case.setting("t_eps", EPS))
+        times = Lattice(int(case.tensors["t"].shape[0]), eps, 1.0 - eps)
         (one,) = case.draws("rand")
         canvas = rows(torch.zeros(times.size, 1, dtype=torch.int64))
         return {"t": times.draw(canvas, RecordedDraws({"lattice": one.expand(times.size)}))[:, 0]}
     if case.variant.startswith("sample_zt"):
-        (chance,) = case.draws("rand")
-        tokens, mask = case.take("x0"), case.mask
-        time = case.take("t")[:, None].expand(tokens.shape)
-        # the recording's own defaults: p_uniform 0.2, gamma 1
-        return {"z_t": Hybrid(0.2, 1.0, E20).sample(tokens, time, chance, traits(mask, mask + 1))}
+        return kernel(case)
     return absorbing(case) if case.variant.startswith("mdlm_loss") else loss(case)
 
 
+def kernel(case: TrainCase) -> dict[str, Tensor]:
+    """One draw of z_t; what the recording leaves out is as in the kit: p_uniform 0.2, gamma 1."""
+    (chance,) = case.draws("rand")
+    tokens, t, mask = case.take("x0"), case.take("t"), case.mask
+    eps = float(case.setting("t_eps", EPS))
+    if bool(((t < eps * 0.999) | (t > 1.0 - eps * 0.999)).any()):
+        raise Mismatch(f"t: expected times from {eps} to {1.0 - eps}, found others")
+    largest = max(int(tokens.max()), int(case.tensors["z_t"].max()), mask)
+    vocab = int(case.setting("vocab_size", largest + 1))
+    if vocab <= largest:
+        raise Mismatch(f"vocab_size: expected more than the largest id, {largest}, found {vocab}")
+    noise = Hybrid(
+        float(case.setting("p_uniform", 0.2)),
+        float(case.setting("gamma", 1.0)),
+        floor(case.setting("clip_noise", CLIP)),
+    )
+    return {"z_t": noise.sample(tokens, t[:, None].expand(tokens.shape), chance, traits(mask, vocab))}
+
+
+def floor(clip: float) -> float:
+    """p_uniform is never below it."""
+    return math.exp(-float(clip))
+
+
 def noise_of(case: TrainCase) -> Hybrid:
-    return Hybrid(float(case.params.take("p_uniform")), float(case.params.take("gamma")), E20)
+    share, gamma = float(case.params.take("p_uniform")), float(case.params.take("gamma"))
+    return Hybrid(share, gamma, floor(case.setting("clip_noise", CLIP)))
 
 
 def schedule(case: TrainCase) -> dict[str, Tensor]:
     noise, t = noise_of(case), case.take("t")
-    if case.params.take("clip_noise") != 20:
-        raise Mismatch("clip_noise is not known here (known: 20)")
     share = float(case.params.take("effective_p_uniform"))
     if not math.isclose(share, noise.share, rel_tol=1e-6):
         raise Mismatch(f"effective_p_uniform: expected {share}, found {noise.share}")
@@ -103,6 +124,7 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
 
 def absorbing(case: TrainCase) -> dict[str, Tensor]:
     tokens, seen, time, logits, _ = inputs(case)
+    clean_or_mask("z_t", seen, tokens, case.mask)
     noise = Absorbing(Linear(EPS))
     objective = Objective(noise, term=CrossEntropy(), weight=Bound(), normaliser=PerToken("answer"))
     noised = Noised(seen, seen == case.mask, time, noise.rate(time))

@@ -16,18 +16,20 @@ from ...objectives.reweight import Decay, Fixed
 from ...objectives.terms import Posterior, ScoreEntropy, subs
 from ..conform import Mismatch
 from ..conform_train import TrainCase, seeded
-from ._recorded import RecordedDraws, answer, losses, rows, traits, view
+from ._recorded import RecordedDraws, answer, flags, losses, rows, traits, view
 
 EPS = 1e-3
 LOW = -1e6  # what the reference writes for minus infinity
 
 
 def train(case: TrainCase) -> dict[str, Tensor]:
-    if case.variant == "schedules":
+    if case.has("raw_logits"):
+        return loss(case)
+    if case.variant.startswith("schedules"):
         return schedules(case)
     if case.variant.startswith("sample_ddpm_argmax"):
         return sample(case)
-    return network(case) if case.variant == "train" else loss(case)
+    return network(case)
 
 
 def schedules(case: TrainCase) -> dict[str, Tensor]:
@@ -67,7 +69,7 @@ def loss(case: TrainCase) -> dict[str, Tensor]:
     eps = float(params.take("sampling_eps", EPS))
     params.take("time_conditioning", False, only=[False, True])  # what the network is told; its answer is recorded
     tokens, logits = case.take("x0"), case.take("raw_logits")
-    valid = case.take("attention_mask") > 0
+    valid = flags(case.take("attention_mask"))
     about = traits(case.mask, logits.shape[-1])
     drawn = case.draws("rand", "rand")
     draws = RecordedDraws({"time": drawn[0], "mask": drawn[1]})

@@ -9,17 +9,16 @@ from ...noise.schedules import Linear
 from ...noise.uniform import Uniform, posterior
 from ...objectives import Bernoulli, CrossEntropy, Full, Noised, Objective, PerToken, Stratified
 from ...objectives.bounds import UniformBound
-from ..conform import Mismatch
-from ..conform_train import TrainCase
+from ..conform_train import Rounded, TrainCase
 from ._recorded import RecordedDraws, as_uniform, losses, rows
 
 EPS = 1e-3
+ULP = 2.0**-23
 
 
-def train(case: TrainCase) -> dict[str, Tensor]:
+def train(case: TrainCase) -> dict[str, Tensor | Rounded]:
     tokens, logits = case.take("x0"), case.take("raw_logits")
-    if case.mask != logits.shape[-1] - 1:  # an id like any other: uniform noise has no mask
-        raise Mismatch(f"mask_id: expected the last id, {logits.shape[-1] - 1}, found {case.mask}")
+    case.entry("mask_id")  # an id like any other: uniform noise has no mask
     vocab = logits.shape[-1]
     about = Traits(mask=None, eos=(), vocab=vocab, noise="uniform")
     time, move, token = case.draws("rand", "rand", "randint")
@@ -38,14 +37,20 @@ def train(case: TrainCase) -> dict[str, Tensor]:
     alpha_t = (1.0 - noised.time)[:, :1, None]
     alpha_s = case.take("alpha_s")
     shape = tokens.shape
+    # the bound is a difference of 1 / (alpha b_z) and 1 / (alpha c_z), each off by one unit of its last place
+    alpha, kept = alpha_t[..., 0].expand(shape), (tokens == noised.tokens).float()
+    p = logits.softmax(-1).gather(-1, noised.tokens[..., None])[..., 0]
+    rounding = ULP * sum(1.0 / (vocab * alpha * x + 1.0 - alpha) for x in (kept, p)) / alpha
     return {
         "t": noised.time[:, 0],
         "move_chance": noised.rate[:, :1],
         "alpha_t": alpha_t,
         "xt": noised.tokens,
-        "diffusion_loss": diffusion,
+        "diffusion_loss": Rounded(diffusion, rounding),
         "recon_loss": start,
-        "loss": losses(plain, canvas, noised, logits, about).weighted if simple else diffusion + start,
+        "loss": losses(plain, canvas, noised, logits, about).weighted
+        if simple
+        else Rounded(diffusion + start, rounding),
         "posterior": posterior(
             logits.softmax(-1), noised.tokens, alpha_s[..., 0].expand(shape), alpha_t[..., 0].expand(shape)
         ),

@@ -18,19 +18,37 @@ Row = list[Document]
 def rows(
     documents: Sequence[Document], settings: Rows, special: Special, say: Callable[[str], None] | None = None
 ) -> list[Row]:
-    """The documents' rows in order: ends are added, long ones cut, and with settings.pack each is put into the first
-    row with room for it. `say` hears of every document that was truncated and of pieces with nothing to learn."""
+    """A step's rows in order: ends are added, long documents cut, and with settings.pack each is put into the first row
+    with room for it. With settings.end "all" or "rainbow" every row is filled up to the widest one: the documents are
+    those of the whole step, so that what is learned does not depend on how the rows are split afterwards.
+
+    `say` hears of every document that was truncated and of pieces with nothing to learn. BadInput where a document
+    holds the mask token.
+    """
     check(settings, special)
+    for d in documents:
+        if special.mask is not None and special.mask in d.tokens:
+            raise BadInput(
+                f"document {d.number}{f' ({d.origin})' if d.origin else ''} holds the mask token (id {special.mask}) at place "
+                f"{d.tokens.index(special.mask)}, where text was expected; take it out of the data."
+            )
     pieces = [p for d in documents for p in fitted(d, settings, special, say or _quiet)]
-    if not settings.pack:
-        return [[p] for p in pieces]
+    out = packed(pieces, settings.context) if settings.pack else [[p] for p in pieces]
+    if settings.end not in ("all", "rainbow"):
+        return out
+    width = max((sum(map(len, row)) for row in out), default=0)
+    return [[*row[:-1], widened(row[-1], width - sum(map(len, row)), settings, special)] for row in out]
+
+
+def packed(pieces: Sequence[Document], context: int) -> list[Row]:
+    """First fit, in order."""
     out: list[Row] = []
     room: list[int] = []
     for p in pieces:
         at = next((i for i, left in enumerate(room) if left >= len(p)), len(out))
         if at == len(out):
             out.append([])
-            room.append(settings.context)
+            room.append(context)
         out[at].append(p)
         room[at] -= len(p)
     return out
@@ -100,21 +118,40 @@ def piece(document: Document, start: int, stop: int, index: int = 0, end: bool =
 def ended(document: Document, settings: Rows, special: Special) -> Document:
     """The document with its end token and filled up to a multiple of settings.align; itself where neither applies.
 
-    Nothing follows a document that does not end with an answer, nor one whose last token is an end already.
+    No end follows a document that does not end with an answer, nor one whose last token is an end already. With
+    settings.end "first" the filling is masks that are seen and not learned: what decoding has behind an end. (Fast-dLLM
+    v2, arXiv:2509.26328; end tokens there would tell where the answer ends.) With "all" and "rainbow" it is learned.
     """
     if not document.tokens or not document.answer[-1]:
         return document
-    tokens = list(document.tokens)
-    if document.ended and settings.end != "none" and tokens[-1] not in (special.eos, *special.ends):
-        tokens.append(special.eos)
-    if settings.align and document.ended:
-        fill = min(-(-len(tokens) // settings.align) * settings.align, max(settings.context, len(tokens)))
-        tokens += filling(tokens, fill - len(tokens), settings, special)
-    extra = len(tokens) - len(document)
-    if not extra:
+    if document.ended and settings.end != "none" and document.tokens[-1] not in (special.eos, *special.ends):
+        document = longer(document, [special.eos])
+    if not settings.align or not document.ended:
         return document
-    suffix = None if document.suffix is None else document.suffix + [False] * extra
-    return replace(document, tokens=tokens, answer=document.answer + [True] * extra, suffix=suffix)
+    fill = min(-(-len(document) // settings.align) * settings.align, max(settings.context, len(document)))
+    count = fill - len(document)
+    if settings.end == "first":
+        return longer(document, [special.pad if special.mask is None else special.mask] * count, learned=False)
+    return longer(document, filling(document.tokens, count, settings, special))
+
+
+def widened(document: Document, count: int, settings: Rows, special: Special) -> Document:
+    """The last document of a row with `count` learned tokens behind it, where its answer ended."""
+    if not document.ended or not document.answer or not document.answer[-1]:
+        return document
+    return longer(document, filling(document.tokens, count, settings, special))
+
+
+def longer(document: Document, tokens: list[int], learned: bool = True) -> Document:
+    """The document with tokens behind it; itself where there are none."""
+    if not tokens:
+        return document
+    return replace(
+        document,
+        tokens=document.tokens + tokens,
+        answer=document.answer + [learned] * len(tokens),
+        suffix=None if document.suffix is None else document.suffix + [False] * len(tokens),
+    )
 
 
 def filling(tokens: Sequence[int], count: int, settings: Rows, special: Special) -> list[int]:
@@ -125,12 +162,8 @@ def filling(tokens: Sequence[int], count: int, settings: Rows, special: Special)
     return [special.pads[(done + i) % len(special.pads)] for i in range(count)]
 
 
-def canvas(batch: Sequence[Row], settings: Rows, special: Special) -> Canvas:
-    """A rectangular batch as wide as its widest row.
-
-    What is left of a row is columns that do not exist; with settings.end "all" or "rainbow" it is learned filling that
-    belongs to the row's last document, if that one ended.
-    """
+def canvas(batch: Sequence[Row], special: Special) -> Canvas:
+    """A rectangular batch as wide as its widest row; what is left of a row is columns that do not exist."""
     width = max((sum(map(len, row)) for row in batch), default=0)
     shape = (len(batch), width)
     tokens = torch.full(shape, special.pad)
@@ -138,16 +171,12 @@ def canvas(batch: Sequence[Row], settings: Rows, special: Special) -> Canvas:
     sample, pos = torch.full(shape, -1), torch.zeros(shape, dtype=torch.int64)
     for i, row in enumerate(batch):
         at = 0
-        for j, d in enumerate(row):
-            ids = d.tokens
-            if settings.end in ("all", "rainbow") and j == len(row) - 1 and d.ended and d.answer and d.answer[-1]:
-                ids = ids + filling(ids, width - at - len(d), settings, special)
-            here = slice(at, at + len(ids))
-            tokens[i, here] = torch.tensor(ids)
-            kind[i, here] = 2
-            kind[i, at : at + len(d)] = torch.tensor(_kinds(d), dtype=torch.int8)
-            sample[i, here], pos[i, here] = d.number, torch.arange(len(ids))
-            at += len(ids)
+        for d in row:
+            here = slice(at, at + len(d))
+            tokens[i, here] = torch.tensor(d.tokens)
+            kind[i, here] = torch.tensor(_kinds(d), dtype=torch.int8)
+            sample[i, here], pos[i, here] = d.number, torch.arange(len(d))
+            at += len(d)
     return Canvas(tokens, kind > 0, kind == 2, kind == 3, sample, pos)
 
 

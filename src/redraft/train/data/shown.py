@@ -14,7 +14,6 @@ import torch
 from ...core.draws import Keyed
 from ...core.traits import Traits
 from ...objectives import Canvas, Job, Program
-from ...recipes.recipe import Rows
 from .documents import PIECE, Document, Special
 from .rows import Row, canvas
 
@@ -24,7 +23,6 @@ Decode = Callable[[Sequence[int]], str]
 def shown(
     batch: Sequence[Row],
     program: Program,
-    settings: Rows,
     special: Special,
     traits: Traits,
     seed: int,
@@ -39,7 +37,7 @@ def shown(
     or "changed" (another token stands there), shown the ids that the network gets. Programs that draw their noise in the
     forward itself (it is learned) show "answer" in place of the last three.
     """
-    made = canvas(batch, settings, special)
+    made = canvas(batch, special)
     origins = {d.number: d for row in batch for d in row}
     jobs: list[tuple[str, Job | None]] = [*found(program.prepare(made, Keyed(seed), traits))]
     for forward, job in jobs or [("", None)]:

@@ -72,12 +72,12 @@ def inject(model: Model, adapter: Adapter, seed: int) -> None:
             boft_n_butterfly_factor=adapter.factors,
         )
     else:
-        turned = any(not isinstance(found[n], nn.Linear) for n in names)  # Conv1D holds its matrix (in, out)
+        transposed = any(not isinstance(found[n], nn.Linear) for n in names)  # Conv1D holds its matrix (in, out)
         config = LoraConfig(
             target_modules=names,
             r=adapter.rank,
             lora_alpha=adapter.alpha or 2 * adapter.rank,
-            fan_in_fan_out=turned,
+            fan_in_fan_out=transposed,
         )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # BOFT without its CUDA extension warns once a layer

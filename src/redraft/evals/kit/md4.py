@@ -56,7 +56,7 @@ def schedules(case: TrainCase) -> dict[str, Tensor | Rounded]:
     return out
 
 
-def discrete(schedule: Schedule, t: Tensor, steps: int) -> Rounded:
+def discrete(schedule: Cosine | Polynomial, t: Tensor, steps: int) -> Rounded:
     """-steps alpha_s expm1(logsnr_t - logsnr_s): a difference of two nearly equal numbers, each off by its own rounding."""
     before = t - 1.0 / steps
     one, two = logsnr(alphas(schedule, t)), logsnr(alphas(schedule, before))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...core.traits import Traits
 from ...noise.absorbing import Absorbing
-from ...noise.schedules import Cosine, Polynomial, Schedule, weight
+from ...noise.schedules import Cosine, Polynomial, weight
 from ...objectives import Bound, CrossEntropy, Noised, Objective, PerDocument
 from ...objectives.bounds import DiscreteBound, unmasked_at_start
 from ...objectives.learned import TokenPowers, density, first_step, leave_one_out, log_mask_probability, masked

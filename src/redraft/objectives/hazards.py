@@ -30,6 +30,7 @@ from .canvas import Canvas, Noised
 from .layouts import Full, Layout
 from .learned import leave_one_out, log_mask_probability
 from .objective import Job, Loss, Models, Objective, in_float32, read
+from .programs import TimedJob
 from .readings import PerDocument
 from .times import LowDiscrepancy, Times
 
@@ -64,19 +65,6 @@ class Rate(nn.Module):
 
 
 @dataclass(frozen=True)
-class HazardJob:
-    canvas: Canvas
-    draws: Draws
-    traits: Traits
-    time: Tensor
-    count: Tensor
-
-    @property
-    def counts(self) -> dict[str, Tensor]:
-        return {"loss": self.count}
-
-
-@dataclass(frozen=True)
 class LearnedOrder:
     """The program; "velocity" and "rate" are the roles of w and v. A document's losses are summed, documents averaged."""
 
@@ -96,11 +84,11 @@ class LearnedOrder:
     def objective(self) -> Objective:
         return Objective(Absorbing(), self.times, layout=self.layout, normaliser=PerDocument(None))
 
-    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> HazardJob:
+    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> TimedJob:
         mask_of(traits)
-        return HazardJob(canvas, draws, traits, self.times.draw(canvas, draws), canvas.num_documents.float())
+        return TimedJob(canvas, draws, traits, self.times.draw(canvas, draws), canvas.num_documents.float())
 
-    def run(self, models: Models, job: HazardJob, counts: Mapping[str, Tensor]) -> Loss:
+    def run(self, models: Models, job: TimedJob, counts: Mapping[str, Tensor]) -> Loss:
         canvas, w = job.canvas, self.velocity(models, job.canvas)
         rate = job.time**w
         values, losses, log_q, each = [], [], [], None

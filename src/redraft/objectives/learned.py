@@ -24,6 +24,7 @@ from ..ops.tiles import tiled
 from .canvas import Canvas, Noised
 from .layouts import Full, Layout
 from .objective import Job, Loss, Models, Objective
+from .programs import TimedJob
 from .readings import PerDocument
 from .times import LowDiscrepancy, Times
 
@@ -70,19 +71,6 @@ def first_step(clean: Tensor, w: Tensor, t: float, eps: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LearnedJob:
-    canvas: Canvas
-    draws: Draws
-    traits: Traits
-    time: Tensor
-    count: Tensor
-
-    @property
-    def counts(self) -> dict[str, Tensor]:
-        return {"loss": self.count}
-
-
-@dataclass(frozen=True)
 class LearnedSchedule:
     """The program; "noise" is the role of the exponents. A document's losses are summed, documents averaged.
 
@@ -105,10 +93,10 @@ class LearnedSchedule:
             Absorbing(), self.times, layout=self.layout, normaliser=PerDocument(None), conditioned=self.conditioned
         )
 
-    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> LearnedJob:
-        return LearnedJob(canvas, draws, traits, self.times.draw(canvas, draws), canvas.num_documents.float())
+    def prepare(self, canvas: Canvas, draws: Draws, traits: Traits) -> TimedJob:
+        return TimedJob(canvas, draws, traits, self.times.draw(canvas, draws), canvas.num_documents.float())
 
-    def run(self, models: Models, job: LearnedJob, counts: Mapping[str, Tensor]) -> Loss:
+    def run(self, models: Models, job: TimedJob, counts: Mapping[str, Tensor]) -> Loss:
         canvas, w = job.canvas, models["noise"]()
         w = w.index_fill(0, torch.tensor([mask_of(job.traits)], device=w.device), 0.0)  # is never clean
         rate = masked(job.time, w[canvas.tokens], self.eps)

@@ -148,3 +148,18 @@ def once(program: Program, models: Models, canvas: Canvas, draws: Draws, traits:
     job = program.prepare(canvas, draws, traits)
     counts: dict[str, Tensor] = job.counts
     return program.run(models, job, counts)
+
+
+@dataclass(frozen=True)
+class TimedJob:
+    """A canvas with its times (B, T), of programs that noise in the forward because the noise is learned."""
+
+    canvas: Canvas
+    draws: Draws
+    traits: Traits
+    time: Tensor
+    count: Tensor
+
+    @property
+    def counts(self) -> dict[str, Tensor]:
+        return {"loss": self.count}

@@ -7,6 +7,7 @@ variance grows without end as t goes to 0. Each estimator here has the same expe
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,17 +41,18 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Sampled(ABC):
     """The estimators' common run. row: how the model is read, None: by its traits."""
 
     row: Objective | None = None
 
+    @abstractmethod
     def design(self, num_samples: int) -> Design:
-        raise NotImplementedError
+        """How so many looks are laid out."""
 
+    @abstractmethod
     def mask(self, groups: Groups, draws: Keyed, stratum: int, design: Design, member: int) -> Mask:
         """One look: hit, weight and rate, all (B, T)."""
-        raise NotImplementedError
 
     def fixed(self, groups: Groups) -> list[Mask]:
         """Looks in which nothing is drawn, added once."""
